@@ -1,0 +1,37 @@
+"""What is kept of a lab when a test in it has failed."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+from lab.plan.text import render
+from lab.running import Lab
+
+
+def write_artifacts(lab: Lab, folder: Path) -> list[Path]:
+    """Write plan, pcaps, traces and programs' output into the folder, and return the paths."""
+    folder.mkdir(parents=True, exist_ok=True)
+    written = [
+        _write(folder / "plan.json", json.dumps(lab.plan.to_data(), indent=2)),
+        _write(folder / "plan.txt", render(lab.plan)),
+    ]
+    finished = [capture for capture in lab.captures if capture.finished]
+    for number, capture in enumerate(finished, 1):
+        dropped = f"# {capture.trace.dropped} packets dropped by the kernel\n"
+        written.append(_write(folder / f"trace-{number}.txt", f"{dropped}{capture.trace}\n"))
+        pcaps = folder / f"trace-{number}"
+        pcaps.mkdir(exist_ok=True)
+        written += capture.write_pcaps(pcaps)
+    for process in lab.processes:
+        name = f"{process.node}-{Path(process.arguments[0]).name}-{process.pid}"
+        written += [
+            _write(folder / f"{name}.stdout", process.stdout),
+            _write(folder / f"{name}.stderr", process.stderr),
+        ]
+    return written
+
+
+def _write(path: Path, text: str) -> Path:
+    path.write_text(text)
+    return path

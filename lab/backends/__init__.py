@@ -1,0 +1,1 @@
+"""Where a Plan becomes a running lab: `base` says what a backend does, `netns` and `fake` do it."""

@@ -1,0 +1,232 @@
+"""Builds the namespaces, wires, addresses and routes of a lab, step by step, in the calling process.
+
+Nothing here is undone by hand: every namespace hangs on a descriptor of this process, so whenever it ends,
+at whatever step, the kernel takes all of it down at once.
+"""
+
+from __future__ import annotations
+
+import os
+import socket
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from ipaddress import ip_interface
+from pathlib import Path
+from typing import Any
+
+from lab.backends.netns import baseline, files
+from lab.errors import BackendError
+from lab.netlink import namespaces, offload, rtnetlink, sysctl
+from lab.netlink.namespaces import Clone
+from lab.plan.model import Plan, PlannedNode
+from lab.wait import wait_until
+
+_OWN = Clone.NET | Clone.MOUNT | Clone.UTS | Clone.IPC
+_LINKS_READY_SECONDS = 10.0
+
+
+@dataclass(frozen=True, slots=True)
+class Namespaces:
+    """The namespaces of one node, or of the lab itself (its network namespace holds the switches): descriptors."""
+
+    net: int
+    mount: int
+    uts: int
+    ipc: int
+
+    def enter(self) -> None:
+        """Move the calling thread into all four."""
+        namespaces.enter(self.net, Clone.NET)
+        namespaces.enter(self.uts, Clone.UTS)
+        namespaces.enter(self.ipc, Clone.IPC)
+        namespaces.enter(self.mount, Clone.MOUNT)
+
+
+@dataclass(frozen=True, slots=True)
+class Built:
+    """What stands after a build."""
+
+    home: Namespaces
+    nodes: dict[str, Namespaces]
+
+
+def build(plan: Plan, staging: Path, shared: tuple[str, ...], on_step: Callable[[str], None]) -> Built:
+    """Build the plan and return its namespaces; the calling process is left in the lab's home namespaces.
+
+    Args:
+        staging: a folder to mount the lab's own tmpfs on, in the lab's mount namespace alone.
+        shared: see `files.prepare_node`.
+        on_step: called with the name of each step before it is taken.
+
+    Raises:
+        BackendError: a step failed; the message says which, and the kernel's reason.
+    """
+    on_step("home")
+    with _step("the lab's own namespaces"):
+        namespaces.unshare(_OWN)
+        files.prepare_home(staging)
+        sysctl_off = [("net.ipv6.conf.default.disable_ipv6", "1"), ("net.ipv4.ip_forward", "0")]
+        for key, value in baseline.differing(sysctl_off):
+            sysctl.write(key, value)
+        home = _current()
+    nodes = _make_nodes(plan, home, staging, shared, on_step)
+    with rtnetlink.open_socket() as switch:
+        _wire(plan, nodes, switch, on_step)
+        _configure(plan, home, nodes, on_step)
+        on_step("links ready")
+        with _step("links"):
+            wait_until(
+                lambda: rtnetlink.all_running(switch),
+                timeout=_LINKS_READY_SECONDS,
+                what="every interface to carry packets",
+            )
+    return Built(home, nodes)
+
+
+def _make_nodes(
+    plan: Plan, home: Namespaces, staging: Path, shared: tuple[str, ...], on_step: Callable[[str], None]
+) -> dict[str, Namespaces]:
+    settings: dict[tuple[str, bool], list[tuple[str, str]]] = {}
+    nodes = {}
+    for node in plan.nodes:
+        on_step(f"node {node.name}")
+        with _step(f"node {node.name}"):
+            namespaces.unshare(_OWN)
+            socket.sethostname(node.name)
+            files.prepare_node(staging, plan, node, shared)
+            sort = (node.kind, node.ipv6)
+            if sort not in settings:
+                settings[sort] = _first_of_a_sort(node)
+            else:
+                _write_all(settings[sort])
+            nodes[node.name] = _current()
+            home.enter()
+    return nodes
+
+
+def _first_of_a_sort(node: PlannedNode) -> list[tuple[str, str]]:
+    """Pin the first node of a sort, and return what had to be written.
+
+    The first key is written on its own: it resets others, which the comparison must then see.
+    """
+    everything = baseline.node_settings(node.kind, ipv6=node.ipv6)
+    written = baseline.differing(everything[:1])
+    _write_all(written)
+    rest = baseline.differing(everything[1:])
+    _write_all(rest)
+    return written + rest
+
+
+def _wire(plan: Plan, nodes: dict[str, Namespaces], switch: socket.socket, on_step: Callable[[str], None]) -> None:
+    on_step("networks")
+    with _step("networks"):
+        rtnetlink.transact(switch, [rtnetlink.bridge(network.bridge, network.mtu) for network in plan.networks])
+    networks = {network.name: network for network in plan.networks}
+    indexes = {network.name: socket.if_nametoindex(network.bridge) for network in plan.networks}
+    on_step("interfaces")
+    with _step("interfaces"):
+        rtnetlink.transact(
+            switch,
+            [
+                rtnetlink.veth(
+                    port=interface.port,
+                    bridge_index=indexes[interface.network],
+                    peer=interface.name,
+                    peer_namespace=nodes[node.name].net,
+                    mac=interface.mac,
+                    mtu=interface.mtu,
+                    port_mtu=networks[interface.network].mtu,
+                )
+                for node in plan.nodes
+                for interface in node.interfaces
+            ],
+        )
+
+
+def _configure(plan: Plan, home: Namespaces, nodes: dict[str, Namespaces], on_step: Callable[[str], None]) -> None:
+    offloads_off: Any = None
+    neighbour_settings: list[tuple[str, str]] | None = None
+    for node in plan.nodes:
+        on_step(f"configure {node.name}")
+        with _step(f"node {node.name}"), namespaces.entered(nodes[node.name].net, Clone.NET, home.net):
+            for interface in node.interfaces:
+                if not interface.offload:
+                    offloads_off = offloads_off or offload.offloads_off(interface.name)
+                    offload.apply(interface.name, offloads_off)
+            if node.interfaces and neighbour_settings is None:
+                first = node.interfaces[0].name
+                differing = baseline.differing(baseline.interface_settings(first))
+                neighbour_settings = [(key.replace(f".{first}.", ".*."), value) for key, value in differing]
+            for interface in node.interfaces:
+                _write_all([(key.replace("*", interface.name), value) for key, value in neighbour_settings or ()])
+            _write_all([(key, value) for key, value in node.sysctls if key != baseline.CONGESTION_CONTROL_KEY])
+            _address_and_route(node, _pin_congestion_control(node))
+
+
+def _pin_congestion_control(node: PlannedNode) -> str:
+    """Set the node's congestion control, and return what its routes must carry instead.
+
+    A namespace may choose only what its host allows, and some hosts do not allow cubic; a route may name any.
+    """
+    wanted = dict(node.sysctls).get(baseline.CONGESTION_CONTROL_KEY, baseline.CONGESTION_CONTROL)
+    if sysctl.read(baseline.CONGESTION_CONTROL_KEY) == wanted:
+        return ""
+    try:
+        sysctl.write(baseline.CONGESTION_CONTROL_KEY, wanted)
+    except PermissionError:
+        return wanted
+    return ""
+
+
+def _address_and_route(node: PlannedNode, congestion_control: str) -> None:
+    indexes = {interface.name: socket.if_nametoindex(interface.name) for interface in node.interfaces}
+    requests = [rtnetlink.up(rtnetlink.LOOPBACK_INDEX, "lo")]
+    for interface in node.interfaces:
+        index = indexes[interface.name]
+        requests.append(rtnetlink.up(index, interface.name))
+        for address in interface.addresses:
+            requests.append(rtnetlink.address(index, address, connected_route=not congestion_control))
+            if congestion_control:
+                own = ip_interface(address)
+                requests.append(
+                    rtnetlink.route(
+                        index,
+                        str(own.network),
+                        None,
+                        source=str(own.ip),
+                        congestion_control=congestion_control,
+                    )
+                )
+    requests += [
+        rtnetlink.route(indexes[route.interface], route.to, route.via, congestion_control=congestion_control)
+        for route in node.routes
+    ]
+    with rtnetlink.open_socket() as channel:
+        rtnetlink.transact(channel, requests)
+
+
+def _write_all(settings: list[tuple[str, str]] | tuple[tuple[str, str], ...]) -> None:
+    for key, value in settings:
+        try:
+            sysctl.write(key, value)
+        except OSError as error:
+            msg = f"sysctl {key} = {value}: {os.strerror(error.errno or 0)}"
+            raise BackendError(msg) from error
+
+
+def _current() -> Namespaces:
+    return Namespaces(*(namespaces.current(kind) for kind in (Clone.NET, Clone.MOUNT, Clone.UTS, Clone.IPC)))
+
+
+@contextmanager
+def _step(name: str) -> Iterator[None]:
+    """Say which step it was that the kernel refused."""
+    try:
+        yield
+    except OSError as error:
+        msg = f"{name}: {error.strerror or error}"
+        raise BackendError(msg) from error
+    except BackendError as error:
+        msg = f"{name}: {error}"
+        raise BackendError(msg) from error

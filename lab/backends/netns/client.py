@@ -1,0 +1,301 @@
+"""The client's side of the netns backend: asks the nursery for labs, and their owners for everything else."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+import select
+import signal
+import socket
+import subprocess
+import sys
+import tempfile
+from collections.abc import Callable, Mapping, Sequence
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+from lab import command
+from lab.backends.base import LabFacts
+from lab.backends.netns import entrance, messages, registry
+from lab.errors import BackendError
+from lab.plan.model import Plan
+
+_ENDS_WITHIN = 10.0  # seconds
+
+
+class NetnsProcess:
+    """See `lab.backends.base.RunningProcess`: a connection to the owner per process."""
+
+    def __init__(self, connection: socket.socket, pid: int) -> None:
+        self._connection = connection
+        self._exit_code: int | None = None
+        self.pid = pid
+
+    def wait(self, timeout: float | None) -> int | None:
+        """Return the exit code, or None if it still runs after `timeout` seconds."""
+        while self._exit_code is None:
+            self._connection.settimeout(timeout)
+            try:
+                message = messages.receive(self._connection)
+            except (TimeoutError, BlockingIOError):
+                return None
+            except messages.ConnectionLostError:
+                self._exit_code = -signal.SIGKILL  # the lab is down, and the kernel has killed all in it
+            else:
+                self._exit_code = message.body.get("exit")  # an answer to `signal` has none
+        self._connection.close()
+        return self._exit_code
+
+    def signal(self, number: int) -> None:
+        """Send a signal to the process group."""
+        if self._exit_code is None:
+            with contextlib.suppress(messages.ConnectionLostError):  # then it has ended with its lab
+                messages.send(self._connection, {"do": "signal", "signal": number})
+
+
+class NetnsLab:
+    """See `lab.backends.base.RunningLab`."""
+
+    def __init__(self, name: str, lifeline: socket.socket | None = None) -> None:
+        """`lifeline` is the channel that the lab was asked for on; a lab that is not detached ends with it."""
+        self.name = name
+        self._lifeline = lifeline
+
+    @cached_property
+    def plan(self) -> Plan:
+        """What was built."""
+        return registry.plan_of(self.name)
+
+    def spawn(
+        self,
+        node: str,
+        arguments: Sequence[str],
+        *,
+        environment: Mapping[str, str],
+        cwd: Path,
+        files: tuple[int, int, int],
+    ) -> NetnsProcess:
+        """Start a program in a node."""
+        request = {
+            "do": "spawn",
+            "node": node,
+            "arguments": list(arguments),
+            "environment": dict(environment),
+            "cwd": str(cwd),
+        }
+        connection = registry.connect(self.name)
+        try:
+            answer = _ask(connection, request, files)
+        except BaseException:
+            connection.close()
+            raise
+        return NetnsProcess(connection, answer.body["pid"])
+
+    def socket(self, node: str, family: int, kind: int, protocol: int = 0, *, receive_buffer: int = 0) -> socket.socket:
+        """Return a socket of the node's network namespace."""
+        answer = self._request(
+            {
+                "do": "socket",
+                "node": node,
+                "family": family,
+                "type": kind,
+                "protocol": protocol,
+                "receive_buffer": receive_buffer,
+            }
+        )
+        return socket.socket(fileno=answer.descriptors[0])
+
+    def sysctl(self, node: str, key: str, value: str | None = None) -> str:
+        """Return a sysctl of the node, after setting it if there is a value."""
+        answer = self._request({"do": "sysctl", "node": node, "key": key, "value": value})
+        return str(answer.body["value"])
+
+    def processes(self) -> list[dict[str, Any]]:
+        """Return what runs in the nodes."""
+        found: list[dict[str, Any]] = self._request({"do": "processes"}).body["processes"]
+        return found
+
+    def entrance(self, node: str) -> tuple[str, ...]:
+        """Return the command line that leads into the node."""
+        return (str(registry.root() / self.name / entrance.FILE), node)
+
+    def down(self, timeout: float = 10.0) -> None:
+        """Take the lab down; wait for its guard's pipe to close, which is the last thing that happens."""
+        owner = registry.owner_of(self.name).get("owner")
+        gone = self._request({"do": "down"}).descriptors[0]
+        try:
+            if not _closes(gone, timeout):
+                if owner:
+                    os.kill(owner, signal.SIGKILL)
+                if not _closes(gone, timeout):
+                    msg = f'lab "{self.name}": process {owner} does not end, although killed'
+                    raise BackendError(msg)
+        finally:
+            os.close(gone)
+            if self._lifeline:
+                self._lifeline.close()
+
+    def _request(self, body: dict[str, Any]) -> messages.Message:
+        with registry.connect(self.name) as connection:
+            return _ask(connection, body)
+
+
+class _Birth:
+    """Follows a lab from the request to `ready`, or to the end of whatever had been built."""
+
+    def __init__(self, channel: socket.socket) -> None:
+        self._channel = channel
+        self._gone: int | None = None
+
+    def follow(self, on_step: Callable[[str], None]) -> None:
+        """Return once the lab is up; raises what its guard or owner reports."""
+        while True:
+            message = messages.check(messages.receive(self._channel))
+            if "owner" in message.body:
+                (self._gone,) = message.descriptors
+            elif "step" in message.body:
+                on_step(message.body["step"])
+            elif "ready" in message.body and self._gone is not None:
+                return
+
+    def abandon(self) -> None:
+        """Make the lab end, and wait until it has: closing the channel is what its owner notices."""
+        self._channel.settimeout(_ENDS_WITHIN)
+        while self._gone is None:
+            try:
+                message = messages.receive(self._channel)
+            except (messages.ConnectionLostError, TimeoutError):
+                break
+            if "owner" in message.body:
+                (self._gone,) = message.descriptors
+        self._channel.close()
+        if self._gone is not None:
+            _closes(self._gone, _ENDS_WITHIN)
+            os.close(self._gone)
+
+    def survive(self, *, detached: bool) -> socket.socket | None:
+        """Return the channel that the lab ends with; None for one that needs no client."""
+        assert self._gone is not None  # noqa: S101 - `follow` has returned
+        os.close(self._gone)
+        if detached:
+            self._channel.close()
+            return None
+        return self._channel
+
+
+class NetnsBackend:
+    """See `lab.backends.base.Backend`."""
+
+    name = "netns"
+
+    def __init__(self) -> None:
+        self._nursery: tuple[subprocess.Popen[bytes], socket.socket] | None = None
+
+    def prepare(self) -> None:
+        """Start the nursery now, so that it is warm when the first lab is asked for."""
+        if self._nursery is None:
+            ours, theirs = messages.pair()
+            with theirs:
+                # -P: the folder that a user stands in is no place to import from.
+                arguments = [sys.executable, "-P", "-m", "lab.backends.netns.nursery", str(theirs.fileno())]
+                self._nursery = command.start(arguments, keep_open=[theirs.fileno()]), ours
+
+    def up(
+        self,
+        plan: Plan,
+        *,
+        source: str = "",
+        detached: bool = False,
+        shared: Sequence[Path] = (),
+        on_step: Callable[[str], None] = lambda _step: None,
+    ) -> NetnsLab:
+        """Build the lab."""
+        ours, theirs = messages.pair()
+        request = {"source": source, "detached": detached, "shared": _visible(shared)}
+        with theirs, tempfile.TemporaryFile() as file:
+            file.write(json.dumps(plan.to_data()).encode())
+            file.seek(0)
+            self._send(request, [theirs.fileno(), file.fileno()])
+        birth = _Birth(ours)
+        try:
+            birth.follow(on_step)
+        except messages.ConnectionLostError as error:
+            birth.abandon()
+            msg = f'lab "{plan.name}": its owner ended before the lab was up'
+            raise BackendError(msg) from error
+        except BaseException:
+            birth.abandon()
+            raise
+        return NetnsLab(plan.name, birth.survive(detached=detached))
+
+    def _send(self, request: dict[str, Any], descriptors: list[int]) -> None:
+        """Ask the nursery; one that has died meanwhile is replaced once."""
+        for _attempt in range(2):
+            self.prepare()
+            assert self._nursery  # noqa: S101 - prepare has just made it
+            try:
+                messages.send(self._nursery[1], request, descriptors)
+            except messages.ConnectionLostError:
+                self.close()
+            else:
+                return
+        msg = "the process that starts labs cannot be started; `lab doctor` looks for the reason"
+        raise BackendError(msg)
+
+    def running(self) -> list[LabFacts]:
+        """Return this user's labs that are up."""
+        found = []
+        for name in registry.names():
+            facts = registry.owner_of(name)
+            if "owner" in facts:
+                nodes = len(registry.plan_of(name).nodes)
+                found.append(
+                    LabFacts(
+                        name,
+                        self.name,
+                        facts["since"],
+                        facts["owner"],
+                        rootless=facts["rootless"],
+                        source=facts["source"],
+                        nodes=nodes,
+                    )
+                )
+        return found
+
+    def attach(self, name: str) -> NetnsLab:
+        """Return a lab that is up already."""
+        if name not in registry.names():
+            raise registry.no_such_lab(name)
+        return NetnsLab(name)
+
+    def close(self) -> None:
+        """End the nursery; labs that are not detached end with their clients, not with it."""
+        if self._nursery:
+            process, channel = self._nursery
+            channel.close()
+            process.wait()
+            self._nursery = None
+
+
+def _visible(shared: Sequence[Path]) -> list[str]:
+    """Keep those folders that a node would not see by itself."""
+    real = (os.path.realpath(path) for path in shared)
+    return sorted({path for path in real if path.startswith(entrance.PRIVATE_ROOTS)})
+
+
+def _ask(connection: socket.socket, body: dict[str, Any], descriptors: Sequence[int] = ()) -> messages.Message:
+    try:
+        messages.send(connection, body, descriptors)
+        return messages.check(messages.receive(connection))
+    except messages.ConnectionLostError as error:
+        msg = "the lab went down meanwhile"
+        raise BackendError(msg) from error
+
+
+def _closes(pipe: int, timeout: float) -> bool:
+    """Wait up to `timeout` seconds for the other end of a pipe to be closed by all who have it."""
+    poll = select.poll()
+    poll.register(pipe, select.POLLIN)
+    return bool(poll.poll(timeout * 1000))

@@ -1,0 +1,99 @@
+"""What client, nursery, guard and owner say to each other: one JSON object a packet, with descriptors beside it.
+
+The sockets are Unix ones that keep packets apart (SOCK_SEQPACKET), so nothing needs framing.
+"""
+
+from __future__ import annotations
+
+import array
+import json
+import os
+import socket
+import traceback
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from lab import errors
+from lab.errors import BackendError, LabError
+
+_LARGEST = 1 << 20
+_MOST_DESCRIPTORS = 16
+
+
+class ConnectionLostError(Exception):
+    """The other side is gone."""
+
+
+@dataclass(frozen=True, slots=True)
+class Message:
+    """What arrived; the receiver owns the descriptors."""
+
+    body: dict[str, Any]
+    descriptors: tuple[int, ...]
+
+
+def pair() -> tuple[socket.socket, socket.socket]:
+    """Return two connected sockets."""
+    return socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+
+
+def send(channel: socket.socket, body: dict[str, Any], descriptors: Sequence[int] = ()) -> None:
+    """Send one message; the descriptors stay the sender's own.
+
+    Raises:
+        ConnectionLostError: nobody is left to receive it.
+    """
+    ancillary = []
+    if descriptors:
+        ancillary = [(socket.SOL_SOCKET, socket.SCM_RIGHTS, array.array("i", descriptors))]
+    try:
+        channel.sendmsg([json.dumps(body).encode()], ancillary, socket.MSG_NOSIGNAL)
+    except (BrokenPipeError, ConnectionResetError, ConnectionRefusedError) as error:
+        raise ConnectionLostError(str(error)) from error
+
+
+def receive(channel: socket.socket) -> Message:
+    """Wait for one message.
+
+    Raises:
+        ConnectionLostError: the other side has closed.
+        TimeoutError: the socket has a timeout, and it passed.
+    """
+    space = socket.CMSG_SPACE(_MOST_DESCRIPTORS * array.array("i").itemsize)
+    try:
+        data, ancillary, _flags, _address = channel.recvmsg(_LARGEST, space, socket.MSG_CMSG_CLOEXEC)
+    except ConnectionResetError as error:
+        raise ConnectionLostError(str(error)) from error
+    descriptors = array.array("i")
+    for level, kind, value in ancillary:
+        if (level, kind) == (socket.SOL_SOCKET, socket.SCM_RIGHTS):
+            descriptors.frombytes(value[: len(value) - len(value) % descriptors.itemsize])
+    if not data:
+        for descriptor in descriptors:
+            os.close(descriptor)
+        msg = "closed"
+        raise ConnectionLostError(msg)
+    return Message(json.loads(data), tuple(descriptors))
+
+
+def describe(error: BaseException) -> dict[str, Any]:
+    """Return the message that carries an error; `check` raises it again on the other side.
+
+    One that nobody foresaw travels with its traceback.
+    """
+    if isinstance(error, LabError):
+        return {"error": type(error).__name__, "message": str(error)}
+    trace = "".join(traceback.format_exception(error))
+    return {"error": "BackendError", "message": f"the lab's owner failed: {error!r}", "traceback": trace}
+
+
+def check(message: Message) -> Message:
+    """Return the message, or raise the error that it carries."""
+    if "error" in message.body:
+        kind = getattr(errors, message.body["error"], BackendError)
+        error: LabError = kind(message.body["message"])
+        if "traceback" in message.body:
+            error.add_note(message.body["traceback"])
+        raise error
+    return message

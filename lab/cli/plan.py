@@ -1,0 +1,18 @@
+"""`lab plan`."""
+
+from __future__ import annotations
+
+import argparse
+import json
+from pathlib import Path
+
+from lab.load import load
+from lab.plan.planner import plan
+from lab.plan.text import render
+
+
+def run(options: argparse.Namespace) -> int:
+    """Print the plan of a topology file."""
+    planned = plan(load(Path(options.file)))
+    print(json.dumps(planned.to_data(), indent=2) if options.format == "json" else render(planned))
+    return 0

@@ -1,0 +1,75 @@
+"""`lab up`."""
+
+from __future__ import annotations
+
+import argparse
+import json
+import sys
+import time
+from dataclasses import replace
+from pathlib import Path
+from typing import Self
+
+from lab.backends.netns.client import NetnsBackend
+from lab.errors import UsageError
+
+
+def run(options: argparse.Namespace) -> int:
+    """Bring the topology up and leave it running."""
+    started = time.monotonic()
+    backend = NetnsBackend()
+    backend.prepare()  # it imports while we read the file
+    try:
+        from lab.load import load  # noqa: PLC0415
+        from lab.plan.planner import plan  # noqa: PLC0415
+
+        file = Path(options.file)
+        planned = plan(load(file))
+        if options.name:
+            planned = replace(planned, name=checked_name(options.name))
+        shared = [Path.cwd(), file.resolve().parent, Path(sys.prefix)]
+        with Progress() as progress:
+            backend.up(planned, source=str(file.resolve()), detached=True, shared=shared, on_step=progress.show)
+    finally:
+        backend.close()
+    if options.format == "json":
+        print(json.dumps(planned.to_data(), indent=2))
+        return 0
+    nodes, networks = len(planned.nodes), len(planned.networks)
+    print(f"{planned.name} is up: {nodes} nodes, {networks} networks, {time.monotonic() - started:.2f} s")
+    for note in planned.notes:
+        print(f"note: {note}")
+    first = planned.nodes[0].name
+    print(f"try: lab exec {first} -- ip addr | lab shell {first} | lab capture {first} | lab down {planned.name}")
+    return 0
+
+
+def checked_name(name: str) -> str:
+    """Return the name, if a lab can have it.
+
+    Raises:
+        UsageError: it cannot; says what can.
+    """
+    from lab.spec.values import lab_name  # noqa: PLC0415 - imported while the backend prepares itself
+
+    try:
+        return lab_name(name)
+    except ValueError as error:
+        msg = f"--name: {error}"
+        raise UsageError(msg) from error
+
+
+class Progress:
+    """Shows the step being taken, on a terminal, in one line that is gone at the end."""
+
+    def __enter__(self) -> Self:
+        return self
+
+    def show(self, step: str) -> None:
+        """Show a step in place of the one before."""
+        if sys.stderr.isatty():
+            print(f"\r\x1b[K{step}", end="", file=sys.stderr, flush=True)
+
+    def __exit__(self, *_error: object) -> None:
+        if sys.stderr.isatty():
+            print("\r\x1b[K", end="", file=sys.stderr, flush=True)

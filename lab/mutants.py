@@ -1,0 +1,43 @@
+"""Sabotage for scenarios: each must fail when what it claims is made untrue, or it proves nothing.
+
+    @pytest.mark.mutant("current sends no redirects", sysctl("current", "net.ipv4.conf.*.send_redirects", 0))
+
+`pytest --mutants` runs every scenario against each of its mutants and expects it to fail.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Protocol
+
+from lab.running import Lab
+
+
+class Closeable(Protocol):
+    """Something to be closed when the test is over, as a socket that is in the scenario's way."""
+
+    def close(self) -> object:
+        """End it."""
+
+
+Sabotage = Callable[[Lab], Closeable | None]
+
+
+def sysctl(node: str, key: str, value: str | int) -> Sabotage:
+    """Return what sets a sysctl of a node; `*` in the key stands for "all" and each of its interfaces."""
+
+    def set_it(lab: Lab) -> None:
+        scopes = ["all", *(interface.name for interface in lab[node].plan.interfaces)] if "*" in key else [""]
+        for scope in scopes:
+            lab[node].sysctl(key.replace("*", scope), value)
+
+    return set_it
+
+
+def command(node: str, *arguments: str) -> Sabotage:
+    """Return what runs a program in a node."""
+
+    def run_it(lab: Lab) -> None:
+        lab[node].run(*arguments).check()
+
+    return run_it

@@ -1,0 +1,121 @@
+"""Namespaces and mounts of the calling process (namespaces(7), mount(2)).
+
+A namespace here is a file descriptor, never a name: it lives as long as somebody holds it.
+Python has `os.unshare` and `os.setns` from 3.12 only, and `mount` not at all, hence ctypes.
+"""
+
+from __future__ import annotations
+
+import ctypes
+import functools
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager
+from enum import IntFlag
+
+
+class Clone(IntFlag):
+    """The kinds of namespace, as unshare(2) and setns(2) take them."""
+
+    MOUNT = 0x00020000
+    UTS = 0x04000000
+    IPC = 0x08000000
+    USER = 0x10000000
+    PID = 0x20000000
+    NET = 0x40000000
+
+
+class Mount(IntFlag):
+    """The flags of mount(2) that labs use."""
+
+    NONE = 0
+    NOSUID = 0x2
+    NODEV = 0x4
+    NOEXEC = 0x8
+    BIND = 0x1000
+    RECURSIVE = 0x4000
+    SLAVE = 0x80000
+
+
+_FILES = {
+    Clone.NET: "net",
+    Clone.MOUNT: "mnt",
+    Clone.UTS: "uts",
+    Clone.IPC: "ipc",
+    Clone.USER: "user",
+    Clone.PID: "pid",
+}
+
+
+@functools.cache
+def _libc() -> ctypes.CDLL:
+    return ctypes.CDLL(None, use_errno=True)
+
+
+def _check(result: int, what: str) -> None:
+    if result < 0:
+        number = ctypes.get_errno()
+        raise OSError(number, f"{what}: {os.strerror(number)}")
+
+
+def unshare(kinds: Clone) -> None:
+    """Move the calling thread into new namespaces of these kinds.
+
+    Raises:
+        OSError: with the kernel's errno; `Clone.USER` needs a process with one thread.
+    """
+    _check(_libc().unshare(int(kinds)), f"unshare {kinds!r}")
+
+
+def enter(descriptor: int, kind: Clone) -> None:
+    """Move the calling thread into the namespace that this descriptor holds."""
+    _check(_libc().setns(descriptor, int(kind)), f"setns {kind!r}")
+
+
+def current(kind: Clone) -> int:
+    """Return a new close-on-exec descriptor of the calling thread's namespace of this kind."""
+    return os.open(f"/proc/thread-self/ns/{_FILES[kind]}", os.O_RDONLY | os.O_CLOEXEC)
+
+
+@contextmanager
+def entered(descriptor: int, kind: Clone, home: int) -> Iterator[None]:
+    """Be in the namespace of `descriptor` for the block, then back in that of `home`."""
+    enter(descriptor, kind)
+    try:
+        yield
+    finally:
+        enter(home, kind)
+
+
+def mount(source: str, target: str, kind: str | None = None, flags: Mount = Mount.NONE, options: str = "") -> None:
+    """Attach a file system, as mount(2) does; `kind` is the file system's name, or None for a bind or a change of propagation.
+
+    Raises:
+        OSError: with the kernel's errno; the message names the target.
+    """
+    _check(
+        _libc().mount(
+            os.fsencode(source),
+            os.fsencode(target),
+            kind.encode() if kind else None,
+            ctypes.c_ulong(int(flags)),
+            options.encode() if options else None,
+        ),
+        f"mount {kind or 'bind'} on {target}",
+    )
+
+
+def become_root_of_user_namespace() -> None:
+    """Enter a new user namespace as its root: how an ordinary user gets to make all the others.
+
+    Only the caller's own uid and gid are mapped, which is what the kernel lets anyone do
+    (user_namespaces(7)). The process must have one thread.
+
+    Raises:
+        OSError: the kernel or its security module refuses.
+    """
+    uid, gid = os.geteuid(), os.getegid()
+    unshare(Clone.USER)
+    for name, text in (("setgroups", "deny"), ("uid_map", f"0 {uid} 1"), ("gid_map", f"0 {gid} 1")):
+        with open(f"/proc/self/{name}", "w", encoding="ascii") as file:  # noqa: PTH123 - Path is not quicker to read
+            file.write(text)

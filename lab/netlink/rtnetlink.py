@@ -1,0 +1,209 @@
+"""Batched rtnetlink (rtnetlink(7)): pyroute2 encodes the messages, one send carries hundreds of them.
+
+The builders return encoded requests; `transact` numbers, sends and checks them. A batch costs one
+system call each way, where a call per message costs a hundred.
+"""
+
+from __future__ import annotations
+
+import os
+import socket
+import struct
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from ipaddress import ip_interface, ip_network
+from typing import Any
+
+from pyroute2.netlink.rtnl.ifaddrmsg import ifaddrmsg
+from pyroute2.netlink.rtnl.ifinfmsg import ifinfmsg
+from pyroute2.netlink.rtnl.rtmsg import rtmsg
+
+_NEWLINK, _GETLINK, _NEWADDR, _NEWROUTE = 16, 18, 20, 24
+_NLMSG_ERROR, _NLMSG_DONE = 2, 3
+_REQUEST, _ACK, _DUMP, _EXCLUSIVE, _CREATE = 0x1, 0x4, 0x300, 0x200, 0x400
+_UP = 1
+LOOPBACK_INDEX = 1
+_SCOPE_UNIVERSE, _SCOPE_LINK, _TABLE_MAIN, _UNICAST, _BY_ADMIN = 0, 253, 254, 1, 4
+_NO_DAD = 0x02  # IFA_F_NODAD: usable at once; a lab has no stranger to clash with
+_NO_PREFIX_ROUTE = 0x200  # IFA_F_NOPREFIXROUTE
+_NO_BROADCAST = 31  # RFC 3021: a /31 has no broadcast address
+_IPV6 = 6
+_HEADER = struct.Struct("=IHHII")
+_ERROR = struct.Struct("=i")
+_LINK = struct.Struct("=BxHiII")  # the fixed part of struct ifinfomsg
+_RUNNING = 0x40  # IFF_RUNNING
+_CHUNK = 100  # messages a send: their acks fit the smallest receive buffer
+
+
+@dataclass(frozen=True, slots=True)
+class Request:
+    """One encoded message and what it does, in words for an error."""
+
+    data: bytes
+    what: str
+
+
+def open_socket() -> socket.socket:
+    """Return an rtnetlink socket in the calling thread's network namespace; it stays there."""
+    channel = socket.socket(socket.AF_NETLINK, socket.SOCK_RAW | socket.SOCK_CLOEXEC, socket.NETLINK_ROUTE)
+    channel.bind((0, 0))
+    return channel
+
+
+def transact(channel: socket.socket, requests: Sequence[Request]) -> None:
+    """Send the requests and wait for every acknowledgement.
+
+    Raises:
+        OSError: the first refusal; the message says which request, and the kernel's own words if it gave any.
+    """
+    for start in range(0, len(requests), _CHUNK):
+        chunk = requests[start : start + _CHUNK]
+        channel.sendall(b"".join(_numbered(request.data, number) for number, request in enumerate(chunk)))
+        pending = len(chunk)
+        while pending:
+            for kind, number, body in _messages(channel.recv(1 << 17)):
+                if kind != _NLMSG_ERROR:
+                    continue
+                pending -= 1
+                (negative_errno,) = _ERROR.unpack_from(body)
+                if negative_errno:
+                    raise OSError(-negative_errno, f"{chunk[number].what}: {os.strerror(-negative_errno)}")
+
+
+def all_running(channel: socket.socket) -> bool:
+    """Whether every interface of the channel's namespace, `lo` apart, can carry packets now.
+
+    A veth's carrier and a bridge port's forwarding come a moment after both ends are up.
+    """
+    header = {"type": _GETLINK, "flags": _REQUEST | _DUMP}
+    channel.sendall(_encode(ifinfmsg(), header, {}))
+    running = True
+    while True:
+        for kind, _number, body in _messages(channel.recv(1 << 17)):
+            if kind == _NLMSG_DONE:
+                return running
+            _family, _type, index, flags, _change = _LINK.unpack_from(body)
+            running = running and (index == LOOPBACK_INDEX or bool(flags & _RUNNING))
+
+
+def bridge(name: str, mtu: int) -> Request:
+    """A bridge that forwards at once and asks nobody anything: no spanning tree, no multicast snooping."""
+    data = {"attrs": [("IFLA_BR_STP_STATE", 0), ("IFLA_BR_FORWARD_DELAY", 0), ("IFLA_BR_MCAST_SNOOPING", 0)]}
+    return _new_link(
+        f"bridge {name}",
+        [
+            ("IFLA_IFNAME", name),
+            ("IFLA_MTU", mtu),
+            ("IFLA_LINKINFO", {"attrs": [("IFLA_INFO_KIND", "bridge"), ("IFLA_INFO_DATA", data)]}),
+        ],
+    )
+
+
+def veth(*, port: str, bridge_index: int, peer: str, peer_namespace: int, mac: str, mtu: int, port_mtu: int) -> Request:
+    """A veth pair: `port` here, up and on the bridge; `peer` born, down, in the namespace of that descriptor."""
+    peer_message = {
+        "attrs": [
+            ("IFLA_IFNAME", peer),
+            ("IFLA_ADDRESS", mac),
+            ("IFLA_MTU", mtu),
+            ("IFLA_NET_NS_FD", peer_namespace),
+        ],
+    }
+    data = {"attrs": [("VETH_INFO_PEER", peer_message)]}
+    return _new_link(
+        f"interface {peer}",
+        [
+            ("IFLA_IFNAME", port),
+            ("IFLA_MTU", port_mtu),
+            ("IFLA_MASTER", bridge_index),
+            ("IFLA_LINKINFO", {"attrs": [("IFLA_INFO_KIND", "veth"), ("IFLA_INFO_DATA", data)]}),
+        ],
+    )
+
+
+def up(index: int, name: str) -> Request:
+    """Bring an interface up."""
+    header = {"type": _NEWLINK, "flags": _REQUEST | _ACK}
+    return Request(_encode(ifinfmsg(), header, {"index": index, "flags": _UP, "change": _UP}), f"{name} up")
+
+
+def address(index: int, with_prefix: str, *, connected_route: bool = True) -> Request:
+    """Add an address ("10.0.1.10/24") to the interface of this index, with its broadcast address.
+
+    Args:
+        connected_route: let the kernel add the route to the address' own network.
+    """
+    interface = ip_interface(with_prefix)
+    flags = (_NO_DAD if interface.version == _IPV6 else 0) | (0 if connected_route else _NO_PREFIX_ROUTE)
+    attributes: list[tuple[str, Any]] = [
+        ("IFA_LOCAL", str(interface.ip)),
+        ("IFA_ADDRESS", str(interface.ip)),
+        ("IFA_FLAGS", flags),
+    ]
+    if interface.version != _IPV6 and interface.network.prefixlen < _NO_BROADCAST:
+        attributes.append(("IFA_BROADCAST", str(interface.network.broadcast_address)))
+    fields = {
+        "family": socket.AF_INET6 if interface.version == _IPV6 else socket.AF_INET,
+        "prefixlen": interface.network.prefixlen,
+        "index": index,
+        "attrs": attributes,
+    }
+    header = {"type": _NEWADDR, "flags": _REQUEST | _ACK | _CREATE | _EXCLUSIVE}
+    return Request(_encode(ifaddrmsg(), header, fields), f"address {with_prefix}")
+
+
+def route(index: int, to: str, via: str | None, *, source: str | None = None, congestion_control: str = "") -> Request:
+    """Add a route to the prefix `to` out of the interface of this index.
+
+    Args:
+        via: the next hop; None for a network that the interface is on.
+        source: the source address to prefer.
+        congestion_control: the algorithm of TCP connections by this route; empty for the namespace's own.
+    """
+    network = ip_network(to)
+    attributes: list[tuple[str, Any]] = [("RTA_OIF", index)]
+    if via:
+        attributes.append(("RTA_GATEWAY", via))
+    if network.prefixlen:
+        attributes.append(("RTA_DST", str(network.network_address)))
+    if source:
+        attributes.append(("RTA_PREFSRC", source))
+    if congestion_control:
+        attributes.append(("RTA_METRICS", {"attrs": [("RTAX_CC_ALGO", congestion_control)]}))
+    fields = {
+        "family": socket.AF_INET6 if network.version == _IPV6 else socket.AF_INET,
+        "dst_len": network.prefixlen,
+        "table": _TABLE_MAIN,
+        "type": _UNICAST,
+        "proto": _BY_ADMIN,
+        "scope": _SCOPE_UNIVERSE if via else _SCOPE_LINK,
+        "attrs": attributes,
+    }
+    header = {"type": _NEWROUTE, "flags": _REQUEST | _ACK | _CREATE | _EXCLUSIVE}
+    return Request(_encode(rtmsg(), header, fields), f"route {to}" + (f" via {via}" if via else ""))
+
+
+def _new_link(what: str, attributes: list[tuple[str, Any]]) -> Request:
+    header = {"type": _NEWLINK, "flags": _REQUEST | _ACK | _CREATE | _EXCLUSIVE}
+    return Request(_encode(ifinfmsg(), header, {"flags": _UP, "change": _UP, "attrs": attributes}), what)
+
+
+def _encode(message: Any, header: dict[str, int], fields: dict[str, Any]) -> bytes:
+    message["header"].update(header)
+    message.update(fields)
+    message.encode()
+    return bytes(message.data)
+
+
+def _numbered(data: bytes, number: int) -> bytes:
+    length, kind, flags, _sequence, _port = _HEADER.unpack_from(data)
+    return _HEADER.pack(length, kind, flags, number, 0) + data[_HEADER.size :]
+
+
+def _messages(datagram: bytes) -> Iterator[tuple[int, int, bytes]]:
+    """Yield (type, sequence number, body) of each message in a datagram."""
+    offset = 0
+    while offset + _HEADER.size <= len(datagram):
+        length, kind, _flags, number, _port = _HEADER.unpack_from(datagram, offset)
+        yield kind, number, datagram[offset + _HEADER.size : offset + length]
+        offset += (length + 3) & ~3

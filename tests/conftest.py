@@ -1,0 +1,26 @@
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import pytest
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from pathlib import Path
+
+
+def pytest_addoption(parser: pytest.Parser) -> None:
+    parser.addoption("--update", action="store_true", help="write the golden files anew; read the diff")
+
+
+@pytest.fixture
+def golden(request: pytest.FixtureRequest) -> Callable[[Path, str], None]:
+    """Assert that a golden file holds a text; with --update write it first."""
+
+    def compare(path: Path, actual: str) -> None:
+        if request.config.getoption("--update"):
+            path.write_text(actual, encoding="utf-8")
+        assert path.is_file(), f"{path.name} is missing: run pytest --update and read what it writes"
+        assert actual == path.read_text(encoding="utf-8")
+
+    return compare
