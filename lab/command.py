@@ -68,7 +68,7 @@ def start(
         stderr=stderr,
         env=None if environment is None else dict(environment),
         pass_fds=keep_open,
-        preexec_fn=before_exec,
+        preexec_fn=before_exec,  # noqa: PLW1509 - callers of it have one thread
         start_new_session=True,
     )
 

@@ -6,6 +6,7 @@ import os
 import signal
 import tempfile
 from collections.abc import Mapping, Sequence
+from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
 from types import TracebackType
@@ -51,7 +52,7 @@ class Process:
     Leaving it as a context manager stops it.
     """
 
-    def __init__(  # noqa: PLR0913 - what a program is started with
+    def __init__(
         self,
         lab: RunningLab,
         node: PlannedNode,
@@ -74,9 +75,9 @@ class Process:
         self.node = node.name
         self.arguments = tuple(arguments)
         self._final: tuple[str, str] | None = None
-        self._stdout: IO[bytes] = tempfile.TemporaryFile()  # noqa: SIM115 - closed by `close`
-        self._stderr: IO[bytes] = tempfile.TemporaryFile()  # noqa: SIM115
-        with tempfile.TemporaryFile() as given:
+        with ExitStack() as if_it_fails, tempfile.TemporaryFile() as given:
+            self._stdout: IO[bytes] = if_it_fails.enter_context(tempfile.TemporaryFile())
+            self._stderr: IO[bytes] = if_it_fails.enter_context(tempfile.TemporaryFile())
             given.write(stdin)
             given.seek(0)
             self._running: RunningProcess = lab.spawn(
@@ -86,6 +87,7 @@ class Process:
                 cwd=cwd or Path.cwd(),
                 files=(given.fileno(), self._stdout.fileno(), self._stderr.fileno()),
             )
+            if_it_fails.pop_all()  # from here on `close` closes them
 
     @property
     def pid(self) -> int:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import socket
 from collections.abc import Iterator, Mapping
+from contextlib import ExitStack
 from functools import cached_property
 from ipaddress import ip_interface
 from types import TracebackType
@@ -102,12 +103,13 @@ class Lab:
 
     def down(self) -> None:
         """Take the lab down and return when nothing of it is left."""
-        for process in self.processes:
-            process.close()
-        self.processes.clear()
-        self.backend.down()
-        if self._own_backend:
-            self._own_backend.close()
+        with ExitStack() as ending:  # all of it, whatever fails on the way
+            if self._own_backend:
+                ending.callback(self._own_backend.close)
+            ending.callback(self.backend.down)
+            for process in self.processes:
+                ending.callback(process.close)
+            self.processes.clear()
 
     def __enter__(self) -> Self:
         return self

@@ -2,17 +2,13 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
-
 import pytest
 
 from lab.checks import arp, icmp, ip, tcp
 from lab.errors import UsageError
 from lab.trace.packet import decode
+from lab.trace.trace import Predicate
 from tests import trace_packets as built
-
-if TYPE_CHECKING:
-    from lab.trace.trace import Predicate
 
 PACKETS = {name: decode(frame) for name, frame in built.samples().items()}
 

@@ -136,8 +136,17 @@ def test_a_neighbor_solicitation_names_its_target() -> None:
 
 def test_a_neighbor_advertisement_has_flags_and_the_target_s_link_address() -> None:
     advertisement = message6("neighbor_advertisement")
-    assert advertisement.neighbor == NeighborFlags(router=True, solicited=True, override=True)
+    assert advertisement.neighbor == NeighborFlags(router=False, solicited=True, override=True)
     assert (advertisement.target, advertisement.options) == ("fe80::1", (ndp.TargetLinkAddress(ROUTER_MAC),))
+
+
+@pytest.mark.parametrize(
+    ("bits", "flags"), [(0x80, (True, False, False)), (0x40, (False, True, False)), (0x20, (False, False, True))]
+)
+def test_each_flag_of_a_neighbor_advertisement_has_its_own_bit(bits: int, flags: tuple[bool, bool, bool]) -> None:
+    found = decode(built.nd(136, bytes([bits, 0, 0, 0]) + built.address(built.ROUTER6))).icmp6
+    assert found is not None
+    assert found.neighbor == NeighborFlags(*flags)
 
 
 def test_an_ipv6_redirect_names_next_hop_and_destination_and_quotes_the_packet() -> None:
@@ -153,7 +162,10 @@ def test_an_ipv6_redirect_names_next_hop_and_destination_and_quotes_the_packet()
         ("listener_query_v2", MLD(2, "::", 1000, sources=("2001:db8:1::10",))),
         ("listener_report", MLD(1, "ff02::1:ff00:10")),
         ("listener_done", MLD(1, "ff02::1:ff00:10")),
-        ("listener_report_v2", MLD(2, records=(Record(4, "ff02::1:ff00:10", ("2001:db8:1::10",)),))),
+        (
+            "listener_report_v2",
+            MLD(2, records=(Record(4, "ff02::1:ff00:10", ("2001:db8:1::10",)), Record(3, "ff02::16", ()))),
+        ),
     ],
 )
 def test_listener_discovery_is_decoded(name: str, expected: MLD) -> None:

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 import pytest
 
@@ -11,9 +11,6 @@ from lab.trace.notation import Printer, printable
 from lab.trace.packet import Packet, decode
 from lab.trace.trace import Trace
 from tests import trace_packets as built
-
-if TYPE_CHECKING:
-    from collections.abc import Callable
 
 SAMPLES = built.samples()
 LINES = Path(__file__).parent / "trace_samples" / "lines.txt"

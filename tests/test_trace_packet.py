@@ -147,7 +147,7 @@ def test_an_ipv6_header_is_decoded() -> None:
     ip = decode(SAMPLES["udp6"]).ip
     assert isinstance(ip, IPv6)
     assert (ip.src, ip.dst, ip.protocol, ip.hop_limit) == ("2001:db8:1::10", "2001:db8:1::80", 17, 64)
-    assert (ip.dscp, ip.ecn, ip.flow_label, ip.payload_length) == (10, 1, 0x12345, 13)
+    assert (ip.dscp, ip.ecn, ip.flow_label, ip.payload_length) == (10, 3, 0x12345, 13)
 
 
 @pytest.mark.parametrize(
@@ -182,6 +182,13 @@ def test_a_later_ipv6_fragment_has_no_transport_layer() -> None:
     assert packet.ip is not None
     assert (packet.ip.fragment_offset, packet.ip.id, packet.udp) == (16, 99, None)
     assert packet.payload == bytes(range(8, 24))
+
+
+def test_a_later_ipv6_fragment_s_bytes_are_not_taken_for_more_headers() -> None:
+    packet = decode(built.chained([(44, struct.pack("!BHI", 0, 16, 99))], b"\x11\0\x01\x04\0\0\0\0", 60))
+    assert isinstance(packet.ip, IPv6)
+    assert [type(header) for header in packet.ip.extensions] == [Fragment]
+    assert (packet.ip.protocol, len(packet.payload)) == (60, 8)
 
 
 def test_an_endless_chain_of_extension_headers_is_cut_and_marked() -> None:
@@ -250,6 +257,10 @@ def test_a_missing_udp_checksum_is_allowed_in_ipv4_only() -> None:
     frame = bytearray(SAMPLES["udp6"])
     frame[60:62] = b"\0\0"
     assert decode(bytes(frame)).transport_checksum_ok is False
+
+
+def test_zeros_are_no_checksum() -> None:
+    assert decode(built.icmp4(bytes(12))).transport_checksum_ok is False
 
 
 def test_an_arp_packet_has_no_checksum_to_judge() -> None:

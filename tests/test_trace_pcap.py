@@ -5,16 +5,13 @@ from __future__ import annotations
 import io
 import struct
 import subprocess
-from typing import TYPE_CHECKING
+from pathlib import Path
 
 import pytest
 
 from lab.errors import LabError
 from lab.trace.pcap import CaptureFileError, PcapWriter, read_pcap
 from tests import tshark
-
-if TYPE_CHECKING:
-    from pathlib import Path
 
 FRAMES = [(1_700_000_000_123_456_789, b"x" * 60, 60), (1_700_000_001_000_000_001, b"y" * 20, 1514)]
 SECOND = 1_700_000_000
@@ -110,6 +107,13 @@ def test_a_pcapng_time_offset_is_added(tmp_path: Path) -> None:
     path = tmp_path / "a.pcapng"
     path.write_bytes(pcapng("<", interface("<", struct.pack("<HHqHH", 14, 8, SECOND, 0, 0)), packet("<", 5)))
     assert list(read_pcap(path)) == [(NANOSECONDS + 5000, b"abc", 99)]
+
+
+def test_pcapng_options_are_padded_to_four_bytes(tmp_path: Path) -> None:
+    options = struct.pack("<HH", 2, 5) + b"eth10" + bytes(3) + struct.pack("<HHBxxx", 9, 1, 9)
+    path = tmp_path / "a.pcapng"
+    path.write_bytes(pcapng("<", interface("<", options), packet("<", NANOSECONDS + 5)))
+    assert list(read_pcap(path)) == [(NANOSECONDS + 5, b"abc", 99)]
 
 
 def test_a_simple_packet_of_pcapng_has_no_time(tmp_path: Path) -> None:

@@ -103,6 +103,7 @@ def _with_data_offset(words: int, payload: bytes = b"") -> bytes:
     ("frame", "fault"),
     [
         (built.tcp4()[:50], "tcp: cut off after 16 of 20 bytes"),
+        (built.ethernet(built.ipv4(bytes(10), 6), 0x0800).ljust(60, b"\0"), "tcp: cut off after 10 of 20 bytes"),
         (_with_data_offset(3), "tcp: data offset 3 is below 5"),
         (_with_data_offset(8), "tcp: cut off after 20 of 32 bytes"),
         (built.tcp4(options=b"\x02\x03\x05\x01"), "tcp: option 2 has length 3"),

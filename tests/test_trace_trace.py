@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+import gc
+from pathlib import Path
 
 import pytest
 
@@ -11,9 +12,6 @@ from lab.trace.packet import Packet, decode
 from lab.trace.pcap import CaptureFileError, PcapWriter
 from lab.trace.trace import Conversation, NoSuchPacketError, Trace, merge
 from tests import trace_packets as built
-
-if TYPE_CHECKING:
-    from pathlib import Path
 
 CLIENT, SERVER = (built.HOST, 43210), (built.WEB, 80)
 SYN, SYN_ACK, ACK, FIN_ACK, RST_ACK = 0x02, 0x12, 0x10, 0x11, 0x14
@@ -118,6 +116,18 @@ def test_a_file_is_read_into_a_trace(tmp_path: Path) -> None:
     (found,) = Trace.from_pcap(path, node="host", interface="eth0")
     assert (found.time_ns, found.length, found.node, found.interface) == (5, 900, "host", "eth0")
     assert found.udp is not None
+
+
+@pytest.mark.parametrize("enabled", [True, False])
+def test_the_garbage_collector_is_left_as_it_was(*, enabled: bool) -> None:
+    was_enabled = gc.isenabled()
+    (gc.enable if enabled else gc.disable)()
+    try:
+        with pytest.raises(CaptureFileError):
+            Trace.from_pcap("/nowhere.pcap")
+        assert gc.isenabled() is enabled
+    finally:
+        (gc.enable if was_enabled else gc.disable)()
 
 
 def test_a_damaged_file_gives_no_trace(tmp_path: Path) -> None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from pathlib import Path
 
 import pytest
 
@@ -10,9 +10,6 @@ from lab.trace.pcap import PcapWriter
 from tests import trace_packets as built
 from tests import tshark
 from tests.tshark_fields import Field
-
-if TYPE_CHECKING:
-    from pathlib import Path
 
 pytestmark = pytest.mark.skipif(tshark.IS_MISSING, reason=tshark.WHY_MISSING)
 

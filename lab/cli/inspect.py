@@ -19,7 +19,7 @@ def run(options: argparse.Namespace) -> int:
     if options.format == "json":
         print(json.dumps({"plan": lab.plan.to_data(), "processes": processes}, indent=2))
         return 0
-    print(render(lab.plan))
+    print(render(lab.plan).rstrip("\n"))
     rows = [(str(process["pid"]), process["node"], " ".join(process["command"])) for process in processes]
     print()
     print(table(("PID", "NODE", "COMMAND"), rows) if rows else "no processes")

@@ -14,5 +14,5 @@ from lab.plan.text import render
 def run(options: argparse.Namespace) -> int:
     """Print the plan of a topology file."""
     planned = plan(load(Path(options.file)))
-    print(json.dumps(planned.to_data(), indent=2) if options.format == "json" else render(planned))
+    print(json.dumps(planned.to_data(), indent=2) if options.format == "json" else render(planned).rstrip("\n"))
     return 0

@@ -44,11 +44,7 @@ def problems(topology: Topology) -> Iterator[Problem]:
 def _subnets(topology: Topology, subnets: Subnets) -> Iterator[Problem]:
     """Yield overlaps, and networks for which no subnet is left to assign."""
     order = {name: index for index, name in enumerate(topology.networks)}
-    named = [
-        (one, name, index)
-        for name, spec in topology.networks.items()
-        for index, one in enumerate(spec.subnet)
-    ]
+    named = [(one, name, index) for name, spec in topology.networks.items() for index, one in enumerate(spec.subnet)]
     # Prefixes nest or are apart: in this order a subnet's container, if it has one, is the last that began.
     named.sort(key=lambda entry: (entry[0].version, int(entry[0].network_address), entry[0].prefixlen))
     outer: tuple[Network, str, int] | None = None
@@ -90,9 +86,7 @@ def _mtus(topology: Topology, subnets: Subnets) -> Iterator[Problem]:
                 text = f'found the number {interface.mtu}; the most is {most}, the mtu of network "{name}"'
                 yield Problem(path, text)
             elif interface.mtu < _LEAST_IPV6_MTU and subnet_of(subnets, name, IPV6):
-                yield Problem(
-                    path, f"found the number {interface.mtu}; the least with IPv6 is {_LEAST_IPV6_MTU}"
-                )
+                yield Problem(path, f"found the number {interface.mtu}; the least with IPv6 is {_LEAST_IPV6_MTU}")
 
 
 def _outside(topology: Topology, subnets: Subnets) -> Iterator[Problem]:
@@ -173,8 +167,6 @@ def _names(topology: Topology) -> Iterator[Problem]:
     for node, spec in topology.nodes.items():
         for index, name in enumerate(spec.names):
             if name.lower() in holders:
-                text = (
-                    f'"{name}" is a name of node "{holders[name.lower()]}" already; every name is given once'
-                )
+                text = f'"{name}" is a name of node "{holders[name.lower()]}" already; every name is given once'
                 yield Problem(("nodes", node, "names", index), text)
             holders.setdefault(name.lower(), node)

@@ -65,9 +65,7 @@ def _gateway(view: _View, node: str, spec: NodeSpec) -> Iterator[Problem]:
         yield Problem(path, f'node "{gateway}" is a host and does not forward; name a router')
 
 
-def _next_hop(
-    view: _View, path: Path, node: str, hop: Address | str, versions: Collection[int]
-) -> Problem | None:
+def _next_hop(view: _View, path: Path, node: str, hop: Address | str, versions: Collection[int]) -> Problem | None:
     """Return what is wrong with `hop` as a next hop of `node` for packets of the IP `versions`."""
     if not isinstance(hop, str):
         fault = _address_fault(view, node, hop, versions)

@@ -27,9 +27,7 @@ _NULL = frozenset({"", "~", "null", "Null", "NULL"})
 _TRUE = frozenset({"true", "True", "TRUE"})
 _FALSE = frozenset({"false", "False", "FALSE"})
 _INTEGER = re.compile(r"[-+]?[0-9]+|0o[0-7]+|0x[0-9a-fA-F]+")
-_FLOAT = re.compile(
-    r"[-+]?(\.[0-9]+|[0-9]+(\.[0-9]*)?)([eE][-+]?[0-9]+)?|[-+]?\.(inf|Inf|INF)|\.(nan|NaN|NAN)"
-)
+_FLOAT = re.compile(r"[-+]?(\.[0-9]+|[0-9]+(\.[0-9]*)?)([eE][-+]?[0-9]+)?|[-+]?\.(inf|Inf|INF)|\.(nan|NaN|NAN)")
 # YAML 1.2, section 5.1.
 _UNPRINTABLE = re.compile(r"[^\t\n\r\x20-\x7e\x85\xa0-\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]")
 
@@ -67,9 +65,7 @@ def parse(text: str | bytes, source: str) -> Located:
     decoded = _decoded(text, source).removeprefix("\ufeff")
     if found := _UNPRINTABLE.search(decoded):
         character = escape(found.group())
-        raise error_at(
-            source, _mark_at(decoded, found.start()), (), f'found the character "{character}"; remove it'
-        )
+        raise error_at(source, _mark_at(decoded, found.start()), (), f'found the character "{character}"; remove it')
     try:
         return _Reader(decoded, source).document()
     except yaml.YAMLError as error:
@@ -103,9 +99,7 @@ def _syntax_error(error: yaml.YAMLError, source: str, text: str) -> Exception:
     lines = text.splitlines()
     line = lines[place.line - 1] if place.line <= len(lines) else ""
     if line[place.column - 1 : place.column] == "\t" or "\t" in line[: len(line) - len(line.lstrip())]:
-        return error_at(
-            source, place, (), "found a tab; YAML is indented with spaces; put spaces in its place"
-        )
+        return error_at(source, place, (), "found a tab; YAML is indented with spaces; put spaces in its place")
     where = f" ({escape(context, limit=80)})" if context else ""
     return error_at(source, place, (), f"not YAML: {problem}{where}")
 
@@ -128,9 +122,7 @@ class _Reader:
         next(self._events)  # DocumentEnd
         after = next(self._events)
         if not isinstance(after, yaml.StreamEndEvent):
-            self._refuse(
-                _mark(after), (), "a second YAML document begins; a file is one topology; split the file"
-            )
+            self._refuse(_mark(after), (), "a second YAML document begins; a file is one topology; split the file")
         return Located(data, self._keys, self._values)
 
     def _value(self, path: Path, event: Any) -> Any:
@@ -158,9 +150,7 @@ class _Reader:
                 self._refuse(mark, path, "merge keys are not allowed; write the keys out")
             if key in data:
                 earlier = self._keys[inner].line
-                self._refuse(
-                    mark, inner, f"duplicate key {show(key)}, first on line {earlier}; keep one of them"
-                )
+                self._refuse(mark, inner, f"duplicate key {show(key)}, first on line {earlier}; keep one of them")
             self._keys[inner] = mark
             data[key] = self._value(inner, next(self._events))
         return data

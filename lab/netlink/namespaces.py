@@ -88,7 +88,7 @@ def entered(descriptor: int, kind: Clone, home: int) -> Iterator[None]:
 
 
 def mount(source: str, target: str, kind: str | None = None, flags: Mount = Mount.NONE, options: str = "") -> None:
-    """Attach a file system, as mount(2) does; `kind` is the file system's name, or None for a bind or a change of propagation.
+    """Attach a file system; `kind` is its name, or None for a bind or a change of propagation (mount(2)).
 
     Raises:
         OSError: with the kernel's errno; the message names the target.

@@ -26,7 +26,11 @@ def offloads_off(interface: str) -> Any:
 
     The request fits every interface of the same driver, so it is made once for a whole lab.
     """
-    features = IoctlEthtool(interface).get_features()
+    ethtool = IoctlEthtool(interface)
+    try:
+        features = ethtool.get_features()
+    finally:
+        ethtool.close()
     for name in _UNREAL:
         if name in features and features.is_available(name):
             features[name] = False

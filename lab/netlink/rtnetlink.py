@@ -6,6 +6,7 @@ system call each way, where a call per message costs a hundred.
 
 from __future__ import annotations
 
+import functools
 import os
 import socket
 import struct
@@ -32,7 +33,9 @@ _HEADER = struct.Struct("=IHHII")
 _ERROR = struct.Struct("=i")
 _LINK = struct.Struct("=BxHiII")  # the fixed part of struct ifinfomsg
 _RUNNING = 0x40  # IFF_RUNNING
-_CHUNK = 100  # messages a send: their acks fit the smallest receive buffer
+_REMEMBERED = 1000  # requests that are the same for all nodes of a network, and take time to encode
+_CHUNK = 100  # requests a send: some 20 kB, and as many refusals fit the smallest receive buffer
+_SOL_NETLINK, _CAP_ACK = 270, 10
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,31 +50,45 @@ def open_socket() -> socket.socket:
     """Return an rtnetlink socket in the calling thread's network namespace; it stays there."""
     channel = socket.socket(socket.AF_NETLINK, socket.SOCK_RAW | socket.SOCK_CLOEXEC, socket.NETLINK_ROUTE)
     channel.bind((0, 0))
+    channel.setsockopt(_SOL_NETLINK, _CAP_ACK, 1)  # a refusal need not repeat the request
     return channel
 
 
 def transact(channel: socket.socket, requests: Sequence[Request]) -> None:
-    """Send the requests and wait for every acknowledgement.
+    """Send the requests and wait until the kernel has dealt with all of them.
+
+    Only the last of a batch asks for an acknowledgement: a refusal comes without being asked for. The kernel
+    goes on behind a refused request, so everything is read before an error is raised.
 
     Raises:
-        OSError: the first refusal; the message says which request, and the kernel's own words if it gave any.
+        OSError: the first refusal; the message says which request, and the kernel's reason.
     """
     for start in range(0, len(requests), _CHUNK):
         chunk = requests[start : start + _CHUNK]
-        channel.sendall(b"".join(_numbered(request.data, number) for number, request in enumerate(chunk)))
-        pending = len(chunk)
-        while pending:
-            for kind, number, body in _messages(channel.recv(1 << 17)):
-                if kind != _NLMSG_ERROR:
-                    continue
-                pending -= 1
-                (negative_errno,) = _ERROR.unpack_from(body)
-                if negative_errno:
-                    raise OSError(-negative_errno, f"{chunk[number].what}: {os.strerror(-negative_errno)}")
+        last = len(chunk) - 1
+        numbered = (_numbered(request.data, number, ack=number == last) for number, request in enumerate(chunk))
+        channel.sendall(b"".join(numbered))
+        refusals = list(_refusals(channel, last))
+        if refusals:
+            number, code = refusals[0]
+            raise OSError(code, f"{chunk[number].what}: {os.strerror(code)}")
 
 
-def all_running(channel: socket.socket) -> bool:
-    """Whether every interface of the channel's namespace, `lo` apart, can carry packets now.
+def _refusals(channel: socket.socket, last: int) -> Iterator[tuple[int, int]]:
+    """Yield (number of the request, errno) of every refusal up to the answer to the last request."""
+    while True:
+        for kind, number, body in _messages(channel.recv(1 << 17)):
+            if kind != _NLMSG_ERROR:
+                continue
+            (negative_errno,) = _ERROR.unpack_from(body)
+            if negative_errno:
+                yield number, -negative_errno
+            if number == last:
+                return
+
+
+def all_running(channel: socket.socket, *, but: frozenset[int]) -> bool:
+    """Whether every interface of the channel's namespace, `lo` and those indexes apart, can carry packets now.
 
     A veth's carrier and a bridge port's forwarding come a moment after both ends are up.
     """
@@ -83,11 +100,14 @@ def all_running(channel: socket.socket) -> bool:
             if kind == _NLMSG_DONE:
                 return running
             _family, _type, index, flags, _change = _LINK.unpack_from(body)
-            running = running and (index == LOOPBACK_INDEX or bool(flags & _RUNNING))
+            running = running and (index == LOOPBACK_INDEX or index in but or bool(flags & _RUNNING))
 
 
 def bridge(name: str, mtu: int) -> Request:
-    """A bridge that forwards at once and asks nobody anything: no spanning tree, no multicast snooping."""
+    """A bridge, down, that forwards at once and asks nobody anything: no spanning tree, no multicast snooping.
+
+    It is to come up after its ports: an open bridge looks at all of them whenever one changes.
+    """
     data = {"attrs": [("IFLA_BR_STP_STATE", 0), ("IFLA_BR_FORWARD_DELAY", 0), ("IFLA_BR_MCAST_SNOOPING", 0)]}
     return _new_link(
         f"bridge {name}",
@@ -96,6 +116,7 @@ def bridge(name: str, mtu: int) -> Request:
             ("IFLA_MTU", mtu),
             ("IFLA_LINKINFO", {"attrs": [("IFLA_INFO_KIND", "bridge"), ("IFLA_INFO_DATA", data)]}),
         ],
+        flags=0,
     )
 
 
@@ -118,12 +139,14 @@ def veth(*, port: str, bridge_index: int, peer: str, peer_namespace: int, mac: s
             ("IFLA_MASTER", bridge_index),
             ("IFLA_LINKINFO", {"attrs": [("IFLA_INFO_KIND", "veth"), ("IFLA_INFO_DATA", data)]}),
         ],
+        flags=_UP,
     )
 
 
+@functools.lru_cache(_REMEMBERED)
 def up(index: int, name: str) -> Request:
     """Bring an interface up."""
-    header = {"type": _NEWLINK, "flags": _REQUEST | _ACK}
+    header = {"type": _NEWLINK, "flags": _REQUEST}
     return Request(_encode(ifinfmsg(), header, {"index": index, "flags": _UP, "change": _UP}), f"{name} up")
 
 
@@ -148,10 +171,11 @@ def address(index: int, with_prefix: str, *, connected_route: bool = True) -> Re
         "index": index,
         "attrs": attributes,
     }
-    header = {"type": _NEWADDR, "flags": _REQUEST | _ACK | _CREATE | _EXCLUSIVE}
+    header = {"type": _NEWADDR, "flags": _REQUEST | _CREATE | _EXCLUSIVE}
     return Request(_encode(ifaddrmsg(), header, fields), f"address {with_prefix}")
 
 
+@functools.lru_cache(_REMEMBERED)
 def route(index: int, to: str, via: str | None, *, source: str | None = None, congestion_control: str = "") -> Request:
     """Add a route to the prefix `to` out of the interface of this index.
 
@@ -179,13 +203,13 @@ def route(index: int, to: str, via: str | None, *, source: str | None = None, co
         "scope": _SCOPE_UNIVERSE if via else _SCOPE_LINK,
         "attrs": attributes,
     }
-    header = {"type": _NEWROUTE, "flags": _REQUEST | _ACK | _CREATE | _EXCLUSIVE}
+    header = {"type": _NEWROUTE, "flags": _REQUEST | _CREATE | _EXCLUSIVE}
     return Request(_encode(rtmsg(), header, fields), f"route {to}" + (f" via {via}" if via else ""))
 
 
-def _new_link(what: str, attributes: list[tuple[str, Any]]) -> Request:
-    header = {"type": _NEWLINK, "flags": _REQUEST | _ACK | _CREATE | _EXCLUSIVE}
-    return Request(_encode(ifinfmsg(), header, {"flags": _UP, "change": _UP, "attrs": attributes}), what)
+def _new_link(what: str, attributes: list[tuple[str, Any]], *, flags: int) -> Request:
+    header = {"type": _NEWLINK, "flags": _REQUEST | _CREATE | _EXCLUSIVE}
+    return Request(_encode(ifinfmsg(), header, {"flags": flags, "change": flags, "attrs": attributes}), what)
 
 
 def _encode(message: Any, header: dict[str, int], fields: dict[str, Any]) -> bytes:
@@ -195,9 +219,9 @@ def _encode(message: Any, header: dict[str, int], fields: dict[str, Any]) -> byt
     return bytes(message.data)
 
 
-def _numbered(data: bytes, number: int) -> bytes:
+def _numbered(data: bytes, number: int, *, ack: bool) -> bytes:
     length, kind, flags, _sequence, _port = _HEADER.unpack_from(data)
-    return _HEADER.pack(length, kind, flags, number, 0) + data[_HEADER.size :]
+    return _HEADER.pack(length, kind, flags | (_ACK if ack else 0), number, 0) + data[_HEADER.size :]
 
 
 def _messages(datagram: bytes) -> Iterator[tuple[int, int, bytes]]:

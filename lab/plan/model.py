@@ -112,8 +112,7 @@ class Plan:
         return cls(
             name=data["name"],
             networks=tuple(
-                PlannedNetwork(**{**network, "subnets": tuple(network["subnets"])})
-                for network in data["networks"]
+                PlannedNetwork(**{**network, "subnets": tuple(network["subnets"])}) for network in data["networks"]
             ),
             nodes=tuple(_node(node) for node in data["nodes"]),
             hosts_file=data["hosts_file"],

@@ -70,9 +70,7 @@ def _resolv_conf(wiring: Wiring, node: str) -> str:
 def _reachable(wiring: Wiring, node: str, other: str) -> str:
     """Return the other node's first address this one can speak to, on a shared network if there is one."""
     spec, other_spec = wiring.topology.nodes[node], wiring.topology.nodes[other]
-    versions = [
-        one for one in FAMILIES if any(subnet_of(wiring.subnets, name, one) for name in spec.networks)
-    ]
+    versions = [one for one in FAMILIES if any(subnet_of(wiring.subnets, name, one) for name in spec.networks)]
     shared = [shared_network(wiring.subnets, spec, other_spec, version) for version in versions]
     networks = [*(name for name in shared if name), *other_spec.networks]
     return next(

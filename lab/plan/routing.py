@@ -85,9 +85,7 @@ def _defaults(wiring: Wiring, node: str, taken: set[str]) -> tuple[list[PlannedR
             gateway = candidates[0] if len(candidates) == 1 else None
             if len(candidates) > 1:
                 routers = listed(candidates)
-                notes.append(
-                    f"{node}: no IPv{version} default route: {routers} are its routers; set gateway:"
-                )
+                notes.append(f"{node}: no IPv{version} default route: {routers} are its routers; set gateway:")
         if gateway is not None:
             found += _route(wiring, node, _DEFAULT[version], gateway, "gateway")
     return found, notes
@@ -146,9 +144,7 @@ def _computed(wiring: Wiring) -> dict[str, list[PlannedRoute]]:
     return found
 
 
-def _towards(
-    wiring: Wiring, target: str, version: int, order: Mapping[str, int]
-) -> dict[str, tuple[str, str]]:
+def _towards(wiring: Wiring, target: str, version: int, order: Mapping[str, int]) -> dict[str, tuple[str, str]]:
     """Search breadth first from the target network outwards, one ring of routers at a time.
 
     Of next hops equally near, the router that comes first in the file is taken.

@@ -60,12 +60,8 @@ SysctlValue = Annotated[
     str, PlainValidator(values.sysctl_value), WithJsonSchema({"type": ["string", "integer", "boolean"]})
 ]
 Variable = Annotated[str, PlainValidator(values.variable), WithJsonSchema(_text(values.VARIABLE))]
-VariableValue = Annotated[
-    str, PlainValidator(values.variable_value), WithJsonSchema({"type": ["string", "integer"]})
-]
-HostName = Annotated[
-    str, PlainValidator(values.host_name), WithJsonSchema({"type": "string", "maxLength": 253})
-]
+VariableValue = Annotated[str, PlainValidator(values.variable_value), WithJsonSchema({"type": ["string", "integer"]})]
+HostName = Annotated[str, PlainValidator(values.host_name), WithJsonSchema({"type": "string", "maxLength": 253})]
 NodeOrAddress = Annotated[
     values.Address | str, PlainValidator(values.name_or_address), WithJsonSchema(_NODE_OR_ADDRESS)
 ]
@@ -102,9 +98,7 @@ class NetworkSpec(_Spec):
         "Left out: the first free 10.0.N.0/24.",
         json_schema_extra=_without_default,
     )
-    mtu: Mtu = Field(
-        default=1500, description="Largest packet of the segment, in bytes; 1280 at the least with IPv6."
-    )
+    mtu: Mtu = Field(default=1500, description="Largest packet of the segment, in bytes; 1280 at the least with IPv6.")
 
     @model_validator(mode="before")
     @classmethod

@@ -71,16 +71,12 @@ def named_addresses(topology: Topology) -> set[Address]:
 
 def shared_network(subnets: Subnets, node: NodeSpec, other: NodeSpec, version: int) -> str | None:
     """Return the first network of `node` that `other` is on as well and that speaks IP `version`."""
-    return next(
-        (name for name in node.networks if name in other.networks and subnet_of(subnets, name, version)), None
-    )
+    return next((name for name in node.networks if name in other.networks and subnet_of(subnets, name, version)), None)
 
 
 def network_holding(subnets: Subnets, node: NodeSpec, address: Address) -> str | None:
     """Return the network of `node` in whose subnet `address` is."""
-    return next(
-        (name for name in node.networks if any(address in one for one in subnets.get(name, ()))), None
-    )
+    return next((name for name in node.networks if any(address in one for one in subnets.get(name, ()))), None)
 
 
 def _thirds(subnet: Network) -> range:

@@ -50,17 +50,13 @@ def lab_name(value: object) -> str:
     """Parse a lab's name."""
     if isinstance(value, str) and re.fullmatch(LAB_NAME, value):
         return value
-    raise refused(
-        f"found {show(value)}; a lab's name is a small letter, then up to 31 small letters, digits and -"
-    )
+    raise refused(f"found {show(value)}; a lab's name is a small letter, then up to 31 small letters, digits and -")
 
 
 def name(value: object) -> str:
     """Parse the name of a node or network."""
     if not isinstance(value, str) or not re.fullmatch(NAME, value):
-        raise refused(
-            f"found {show(value)}; a name is a small letter, then up to 31 small letters, digits, - and _"
-        )
+        raise refused(f"found {show(value)}; a name is a small letter, then up to 31 small letters, digits, - and _")
     if value in _RESERVED:
         raise refused(f'"{value}" has a meaning of its own; choose another name')
     return value
@@ -70,9 +66,7 @@ def address(value: object) -> Address:
     """Parse an IPv4 or IPv6 address without prefix length."""
     found = _address_or_none(value)
     if found is None:
-        raise refused(
-            f"found {show(value)}; an address is written like 10.0.1.10 or fd00:1::10{_no_prefix(value)}"
-        )
+        raise refused(f"found {show(value)}; an address is written like 10.0.1.10 or fd00:1::10{_no_prefix(value)}")
     return found
 
 
@@ -104,9 +98,7 @@ def destination(value: object) -> Network | str:
         return found
     if isinstance(value, str) and re.fullmatch(NAME, value):
         return value
-    raise refused(
-        f"found {show(value)}; a route leads to a prefix like 10.9.0.0/24, or to a network by its name"
-    )
+    raise refused(f"found {show(value)}; a route leads to a prefix like 10.9.0.0/24, or to a network by its name")
 
 
 def mac(value: object) -> str:
@@ -135,18 +127,14 @@ def sysctl_value(value: object) -> str:
         if all(c.isprintable() or c == "\t" for c in value):
             return value
         raise refused(f"found {show(value)}; a sysctl's value is one line of text")
-    raise refused(
-        f"found {show(value)}; a sysctl's value is a whole number, true, false or text{_quotes(value)}"
-    )
+    raise refused(f"found {show(value)}; a sysctl's value is a whole number, true, false or text{_quotes(value)}")
 
 
 def variable(value: object) -> str:
     """Parse the name of an environment variable."""
     if isinstance(value, str) and re.fullmatch(VARIABLE, value):
         return value
-    raise refused(
-        f"found {show(value)}; a variable's name is letters, digits and _, and begins with no digit"
-    )
+    raise refused(f"found {show(value)}; a variable's name is letters, digits and _, and begins with no digit")
 
 
 def variable_value(value: object) -> str:

@@ -72,12 +72,14 @@ def build(plan: Plan, staging: Path, shared: tuple[str, ...], on_step: Callable[
         home = _current()
     nodes = _make_nodes(plan, home, staging, shared, on_step)
     with rtnetlink.open_socket() as switch:
-        _wire(plan, nodes, switch, on_step)
+        bridges = _wire(plan, nodes, switch, on_step)
         _configure(plan, home, nodes, on_step)
         on_step("links ready")
-        with _step("links"):
+        with _step("networks"):
+            rtnetlink.transact(switch, [rtnetlink.up(index, name) for name, index in bridges.items()])
+            # A bridge may take a second to be called running; it forwards as soon as its ports do.
             wait_until(
-                lambda: rtnetlink.all_running(switch),
+                lambda: rtnetlink.all_running(switch, but=frozenset(bridges.values())),
                 timeout=_LINKS_READY_SECONDS,
                 what="every interface to carry packets",
             )
@@ -118,12 +120,15 @@ def _first_of_a_sort(node: PlannedNode) -> list[tuple[str, str]]:
     return written + rest
 
 
-def _wire(plan: Plan, nodes: dict[str, Namespaces], switch: socket.socket, on_step: Callable[[str], None]) -> None:
+def _wire(
+    plan: Plan, nodes: dict[str, Namespaces], switch: socket.socket, on_step: Callable[[str], None]
+) -> dict[str, int]:
+    """Make bridges and wires; return the bridges' indexes by name."""
     on_step("networks")
     with _step("networks"):
         rtnetlink.transact(switch, [rtnetlink.bridge(network.bridge, network.mtu) for network in plan.networks])
     networks = {network.name: network for network in plan.networks}
-    indexes = {network.name: socket.if_nametoindex(network.bridge) for network in plan.networks}
+    indexes = {network.bridge: socket.if_nametoindex(network.bridge) for network in plan.networks}
     on_step("interfaces")
     with _step("interfaces"):
         rtnetlink.transact(
@@ -131,7 +136,7 @@ def _wire(plan: Plan, nodes: dict[str, Namespaces], switch: socket.socket, on_st
             [
                 rtnetlink.veth(
                     port=interface.port,
-                    bridge_index=indexes[interface.network],
+                    bridge_index=indexes[networks[interface.network].bridge],
                     peer=interface.name,
                     peer_namespace=nodes[node.name].net,
                     mac=interface.mac,
@@ -142,6 +147,7 @@ def _wire(plan: Plan, nodes: dict[str, Namespaces], switch: socket.socket, on_st
                 for interface in node.interfaces
             ],
         )
+    return indexes
 
 
 def _configure(plan: Plan, home: Namespaces, nodes: dict[str, Namespaces], on_step: Callable[[str], None]) -> None:
@@ -149,7 +155,7 @@ def _configure(plan: Plan, home: Namespaces, nodes: dict[str, Namespaces], on_st
     neighbour_settings: list[tuple[str, str]] | None = None
     for node in plan.nodes:
         on_step(f"configure {node.name}")
-        with _step(f"node {node.name}"), namespaces.entered(nodes[node.name].net, Clone.NET, home.net):
+        with _step(f"node {node.name}"), _inside(nodes[node.name], home):
             for interface in node.interfaces:
                 if not interface.offload:
                     offloads_off = offloads_off or offload.offloads_off(interface.name)
@@ -217,6 +223,15 @@ def _write_all(settings: list[tuple[str, str]] | tuple[tuple[str, str], ...]) ->
 
 def _current() -> Namespaces:
     return Namespaces(*(namespaces.current(kind) for kind in (Clone.NET, Clone.MOUNT, Clone.UTS, Clone.IPC)))
+
+
+@contextmanager
+def _inside(node: Namespaces, home: Namespaces) -> Iterator[None]:
+    node.enter()
+    try:
+        yield
+    finally:
+        home.enter()
 
 
 @contextmanager

@@ -11,6 +11,7 @@ import socket
 import subprocess
 import sys
 import tempfile
+from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from functools import cached_property
 from pathlib import Path
@@ -19,9 +20,10 @@ from typing import Any
 from lab import command
 from lab.backends.base import LabFacts
 from lab.backends.netns import entrance, messages, registry
-from lab.errors import BackendError
+from lab.errors import BackendError, NotSupportedError
 from lab.plan.model import Plan
 
+_MOST_PORTS = 1023  # BR_MAX_PORTS of the kernel, less the one that it does not use
 _ENDS_WITHIN = 10.0  # seconds
 
 
@@ -212,6 +214,7 @@ class NetnsBackend:
         on_step: Callable[[str], None] = lambda _step: None,
     ) -> NetnsLab:
         """Build the lab."""
+        _refuse_crowds(plan)
         ours, theirs = messages.pair()
         request = {"source": source, "detached": detached, "shared": _visible(shared)}
         with theirs, tempfile.TemporaryFile() as file:
@@ -277,6 +280,19 @@ class NetnsBackend:
             channel.close()
             process.wait()
             self._nursery = None
+
+
+def _refuse_crowds(plan: Plan) -> None:
+    """Refuse what a Linux bridge cannot do, before anything is built.
+
+    Raises:
+        NotSupportedError: more interfaces on a network than a bridge has ports.
+    """
+    ports = Counter(interface.network for node in plan.nodes for interface in node.interfaces)
+    for network, count in ports.items():
+        if count > _MOST_PORTS:
+            msg = f'network "{network}": {count} interfaces, but a bridge has {_MOST_PORTS} ports; split it by a router'
+            raise NotSupportedError(msg)
 
 
 def _visible(shared: Sequence[Path]) -> list[str]:

@@ -21,7 +21,7 @@ def prepare_home(staging: Path) -> None:
     Mounts of the machine go on arriving and, what matters more, leaving; none of ours ever goes back.
     """
     mount("none", "/", flags=Mount.RECURSIVE | Mount.SLAVE)
-    mount("proc", "/proc", "proc", Mount.NOSUID | Mount.NODEV | Mount.NOEXEC)
+    _mount_proc()
     mount("tmpfs", str(staging), "tmpfs", Mount.NOSUID | Mount.NODEV, "mode=755")
 
 
@@ -32,6 +32,8 @@ def prepare_node(staging: Path, plan: Plan, node: PlannedNode, shared: tuple[str
         staging: the lab's own tmpfs, where the files live.
         shared: folders of the machine which the node is to see although they lie in /tmp or /run.
     """
+    # A /proc of its own: the kernel looks names under /proc/sys up among those of all nodes that share one.
+    _mount_proc()
     folder = staging / node.name
     folder.mkdir()
     for name, mode in _PRIVATE_FOLDERS.items():
@@ -48,6 +50,10 @@ def prepare_node(staging: Path, plan: Plan, node: PlannedNode, shared: tuple[str
         _place(folder, target, text)
     mount("sysfs", "/sys", "sysfs", Mount.NOSUID | Mount.NODEV | Mount.NOEXEC)
     _mount_private(folder)
+
+
+def _mount_proc() -> None:
+    mount("proc", "/proc", "proc", Mount.NOSUID | Mount.NODEV | Mount.NOEXEC)
 
 
 def _mount_private(folder: Path) -> None:

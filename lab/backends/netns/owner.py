@@ -6,6 +6,7 @@ client that it was started for goes (unless the lab is detached), or when its gu
 
 from __future__ import annotations
 
+import gc
 import os
 import select
 import selectors
@@ -56,6 +57,7 @@ class Lab:
         )  # the machine's number for it; /proc is still the machine's
         resources.allow_many_descriptors()
         signal.pthread_sigmask(signal.SIG_SETMASK, [])
+        gc.disable()  # building makes many objects and no rubbish, and the collector would look through all of them
         try:
             built = build(self.plan, self.entry.path / "nodes", tuple(self.options["shared"]), self._on_step)
             text = entrance.script(
@@ -63,6 +65,7 @@ class Lab:
             )
             registry.write(self.entry, entrance.FILE, text, 0o700)
             listener = registry.listen(self.entry)
+            gc.enable()
             messages.send(self.client, {"ready": True})
         except LabError as error:
             messages.send(self.client, messages.describe(error))

@@ -1,0 +1,1 @@
+"""What a packet is: predicates for `Trace.where`, one module per protocol. Pure."""
