@@ -37,6 +37,8 @@ class Mount(IntFlag):
     SLAVE = 0x80000
 
 
+_MNT_DETACH = 2
+
 _FILES = {
     Clone.NET: "net",
     Clone.MOUNT: "mnt",
@@ -52,10 +54,11 @@ def _libc() -> ctypes.CDLL:
     return ctypes.CDLL(None, use_errno=True)
 
 
-def _check(result: int, what: str) -> None:
+def _check(result: int, *what: object) -> None:
+    """Raise if a call failed; the words that say what it was are put together only then."""
     if result < 0:
         number = ctypes.get_errno()
-        raise OSError(number, f"{what}: {os.strerror(number)}")
+        raise OSError(number, f"{' '.join(map(str, what))}: {os.strerror(number)}")
 
 
 def unshare(kinds: Clone) -> None:
@@ -64,12 +67,12 @@ def unshare(kinds: Clone) -> None:
     Raises:
         OSError: with the kernel's errno; `Clone.USER` needs a process with one thread.
     """
-    _check(_libc().unshare(int(kinds)), f"unshare {kinds!r}")
+    _check(_libc().unshare(int(kinds)), "unshare", kinds)
 
 
 def enter(descriptor: int, kind: Clone) -> None:
     """Move the calling thread into the namespace that this descriptor holds."""
-    _check(_libc().setns(descriptor, int(kind)), f"setns {kind!r}")
+    _check(_libc().setns(descriptor, int(kind)), "setns", kind)
 
 
 def current(kind: Clone) -> int:
@@ -101,8 +104,20 @@ def mount(source: str, target: str, kind: str | None = None, flags: Mount = Moun
             ctypes.c_ulong(int(flags)),
             options.encode() if options else None,
         ),
-        f"mount {kind or 'bind'} on {target}",
+        "mount",
+        kind or "bind",
+        "on",
+        target,
     )
+
+
+def unmount(target: str) -> None:
+    """Detach what is mounted there, even if it is in use (umount2(2), MNT_DETACH).
+
+    Raises:
+        OSError: with the kernel's errno; the message names the target.
+    """
+    _check(_libc().umount2(os.fsencode(target), _MNT_DETACH), f"unmount {target}")
 
 
 def become_root_of_user_namespace() -> None:

@@ -11,7 +11,6 @@ import socket
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
-from ipaddress import ip_interface
 from pathlib import Path
 from typing import Any
 
@@ -65,7 +64,7 @@ def build(plan: Plan, staging: Path, shared: tuple[str, ...], on_step: Callable[
     on_step("home")
     with _step("the lab's own namespaces"):
         namespaces.unshare(_OWN)
-        files.prepare_home(staging)
+        files.prepare_home(str(staging))
         sysctl_off = [("net.ipv6.conf.default.disable_ipv6", "1"), ("net.ipv4.ip_forward", "0")]
         for key, value in baseline.differing(sysctl_off):
             sysctl.write(key, value)
@@ -96,7 +95,12 @@ def _make_nodes(
         with _step(f"node {node.name}"):
             namespaces.unshare(_OWN)
             socket.sethostname(node.name)
-            files.prepare_node(staging, plan, node, shared)
+            texts = {
+                "/etc/hosts": plan.hosts_file,
+                "/etc/resolv.conf": node.resolv_conf,
+                "/etc/hostname": f"{node.name}\n",
+            }
+            files.prepare_node(f"{staging}/{node.name}", texts, shared)
             sort = (node.kind, node.ipv6)
             if sort not in settings:
                 settings[sort] = _first_of_a_sort(node)
@@ -194,19 +198,9 @@ def _address_and_route(node: PlannedNode, congestion_control: str) -> None:
         for address in interface.addresses:
             requests.append(rtnetlink.address(index, address, connected_route=not congestion_control))
             if congestion_control:
-                own = ip_interface(address)
-                requests.append(
-                    rtnetlink.route(
-                        index,
-                        str(own.network),
-                        None,
-                        source=str(own.ip),
-                        congestion_control=congestion_control,
-                    )
-                )
+                requests.append(rtnetlink.connected_route(index, address, congestion_control))
     requests += [
-        rtnetlink.route(indexes[route.interface], route.to, route.via, congestion_control=congestion_control)
-        for route in node.routes
+        rtnetlink.route(indexes[route.interface], route.to, route.via, congestion_control) for route in node.routes
     ]
     with rtnetlink.open_socket() as channel:
         rtnetlink.transact(channel, requests)

@@ -20,7 +20,7 @@ from typing import Any
 from lab import command
 from lab.backends.base import LabFacts
 from lab.backends.netns import entrance, messages, registry
-from lab.errors import BackendError, NotSupportedError
+from lab.errors import BackendError, NotSupportedError, UsageError
 from lab.plan.model import Plan
 
 _MOST_PORTS = 1023  # BR_MAX_PORTS of the kernel, less the one that it does not use
@@ -251,9 +251,11 @@ class NetnsBackend:
         """Return this user's labs that are up."""
         found = []
         for name in registry.names():
-            facts = registry.owner_of(name)
+            try:
+                facts, nodes = registry.owner_of(name), len(registry.plan_of(name).nodes)
+            except UsageError:
+                continue  # it went down just now
             if "owner" in facts:
-                nodes = len(registry.plan_of(name).nodes)
                 found.append(
                     LabFacts(
                         name,

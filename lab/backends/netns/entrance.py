@@ -2,6 +2,9 @@
 
 It is `nsenter` with the right words. Programs that it starts belong to the lab's PID namespace, so they end
 with the lab, and to the caller's session, so terminal, signals and exit code are theirs.
+
+Only a child of whoever enters a PID namespace is in it, so a shell stays outside and waits. It does not end of
+a Ctrl-C that the program may live through; when it is ended otherwise, the program is (PR_SET_PDEATHSIG).
 """
 
 from __future__ import annotations
@@ -36,8 +39,24 @@ if ! [ -e $own/$net ]; then
     echo 'lab: lab {name} has just gone down' >&2
     exit 1
 fi
+for tool in nsenter setpriv; do
+    if ! command -v $tool >/dev/null; then
+        echo "lab: $tool is not installed; install it: apt-get install util-linux" >&2
+        exit 3
+    fi
+done
 exec nsenter {user}--net=$own/$net --mount=$own/$mount --uts=$own/$uts --ipc=$own/$ipc \\
-    --pid=/proc/{owner}/ns/pid -- env -C "$PWD" -- "$@"
+    --pid=/proc/{owner}/ns/pid --no-fork -- sh -c '{waiter}' lab "$PWD" "$@"
+"""
+
+_WAITER = """
+    trap : INT QUIT
+    cd "$1" || exit 126
+    shift
+    setpriv --pdeathsig TERM -- "$@"
+    code=$?
+    if [ $code = 130 ]; then trap - INT; kill -INT $$; fi
+    exit $code
 """
 
 
@@ -53,6 +72,7 @@ def script(plan: Plan, nodes: Mapping[str, Namespaces], shared: tuple[str, ...],
         nodes="\n".join(_case(node.name, nodes[node.name], dict(node.environment)) for node in plan.nodes),
         shared="".join(f"{shlex.quote(folder)}/*) ;;\n" for folder in shared),
         owner=owner,
+        waiter=_WAITER,
         user=f"--user=/proc/{owner}/ns/user --preserve-credentials " if rootless else "",
     )
 

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
+import math
 import os
 import signal
 import socket
@@ -14,6 +16,7 @@ from lab.errors import LabError, NotSupportedError
 from lab.netlink import namespaces
 from lab.netlink.namespaces import Clone
 from lab.plan.model import Plan
+from lab.wait import wait_until
 
 _ENDINGS = {signal.SIGTERM, signal.SIGINT, signal.SIGHUP}
 
@@ -45,10 +48,12 @@ def run(message: messages.Message) -> None:
 def _guard(plan: Plan, entry: registry.Entry, client: socket.socket, options: dict[str, Any]) -> None:
     rootless = _enter_pid_namespace()
     gone_reader, gone_writer = os.pipe()
-    signal.pthread_sigmask(signal.SIG_BLOCK, _ENDINGS | {signal.SIGCHLD})
+    alive_reader, alive_writer = os.pipe()
+    signal.pthread_sigmask(signal.SIG_BLOCK, _ENDINGS)
     owner_process = os.fork()
     if owner_process == 0:
         os.close(gone_writer)
+        os.close(alive_reader)
         _become_owner(owner.Lab(plan, entry, client, gone_reader, rootless, options))
     facts = {"owner": owner_process, "guard": os.getpid(), "since": time.time(), "rootless": rootless}
     registry.write_owner(entry, {"name": plan.name, "source": options["source"], **facts})
@@ -58,7 +63,8 @@ def _guard(plan: Plan, entry: registry.Entry, client: socket.socket, options: di
         os.kill(owner_process, signal.SIGKILL)
     client.close()
     os.close(gone_reader)
-    _wait_for(owner_process)
+    os.close(alive_writer)
+    _wait_for(owner_process, alive_reader)
 
 
 def _enter_pid_namespace() -> bool:
@@ -97,10 +103,42 @@ def _let_go_of_terminal() -> None:
     os.close(null)
 
 
-def _wait_for(owner_process: int) -> None:
-    """Return when the owner has ended; whoever asks the guard to end asks the owner."""
-    while True:
-        if signal.sigwait(_ENDINGS | {signal.SIGCHLD}) != signal.SIGCHLD:
-            os.kill(owner_process, signal.SIGTERM)
+def _wait_for(owner_process: int, alive: int) -> None:
+    """Return when the owner has ended; whoever asks the guard to end asks the owner.
+
+    Args:
+        alive: a pipe that the owner has the other end of.
+    """
+    for number in _ENDINGS:
+        signal.signal(number, lambda *_: os.kill(owner_process, signal.SIGTERM))
+    signal.pthread_sigmask(signal.SIG_UNBLOCK, _ENDINGS)
+    os.read(alive, 1)
+    signal.pthread_sigmask(signal.SIG_BLOCK, _ENDINGS)
+
+    def ended() -> bool:
         if os.waitpid(owner_process, os.WNOHANG) != (0, 0):
-            return
+            return True
+        _wake_entrants()
+        return False
+
+    wait_until(ended, timeout=math.inf, what="the owner to end")
+
+
+def _wake_entrants() -> None:
+    """Continue those who wait outside for a program in the lab (see `entrance`) and are stopped, by Ctrl-Z say.
+
+    The kernel has killed their programs, and a PID namespace ends only when all that were in it are reaped.
+    """
+    ours = _children_namespace("self")
+    for process in os.listdir("/proc"):  # noqa: PTH208 - names only
+        if process.isdigit() and int(process) != os.getpid() and _children_namespace(process) == ours:
+            with contextlib.suppress(ProcessLookupError):  # ended meanwhile
+                os.kill(int(process), signal.SIGCONT)
+
+
+def _children_namespace(process: str) -> str | None:
+    """Return the PID namespace of a process' future children, None if it has ended or is somebody else's."""
+    try:
+        return os.readlink(f"/proc/{process}/ns/pid_for_children")  # noqa: PTH115 - called for every process
+    except (FileNotFoundError, ProcessLookupError, PermissionError):
+        return None

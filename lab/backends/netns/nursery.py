@@ -6,6 +6,7 @@ This process is started afresh, has one thread, and has the slow imports behind 
 
 from __future__ import annotations
 
+import gc
 import os
 import signal
 import socket
@@ -17,6 +18,7 @@ from lab.backends.netns import guard, messages
 def main() -> None:
     """Serve the client until it is gone; the labs that it left detached go on."""
     with socket.socket(fileno=int(sys.argv[1])) as channel:
+        gc.freeze()  # what is here now stays, and no collector of a child need look at it and so copy it
         signal.signal(signal.SIGCHLD, signal.SIG_IGN)  # nobody waits for guards, so the kernel is to reap them
         while True:
             try:

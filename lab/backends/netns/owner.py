@@ -47,6 +47,11 @@ class Lab:
     rootless: bool
     options: dict[str, Any]
 
+    @property
+    def staging(self) -> Path:
+        """Where the lab's own files are mounted, in its own mount namespaces."""
+        return self.entry.path / "nodes"
+
     def run(self) -> None:
         """Build the lab, tell the client, and serve; never returns."""
         signal.signal(signal.SIGTERM, lambda *_: os._exit(0))
@@ -59,7 +64,7 @@ class Lab:
         signal.pthread_sigmask(signal.SIG_SETMASK, [])
         gc.disable()  # building makes many objects and no rubbish, and the collector would look through all of them
         try:
-            built = build(self.plan, self.entry.path / "nodes", tuple(self.options["shared"]), self._on_step)
+            built = build(self.plan, self.staging, tuple(self.options["shared"]), self._on_step)
             text = entrance.script(
                 self.plan, built.nodes, tuple(self.options["shared"]), own_process, rootless=self.rootless
             )
@@ -79,6 +84,8 @@ class Lab:
     def end_if_guard_gone(self) -> None:
         """Without a guard the owner clears its own folder away."""
         if select.select([self.guard_gone], [], [], 0)[0]:
+            if self.staging.is_mount():
+                namespaces.unmount(str(self.staging))  # a mount point cannot be removed where it is one
             registry.remove(self.entry)
             os._exit(0)
 

@@ -103,7 +103,7 @@ def write(entry: Entry, name: str, text: str, mode: int) -> None:
             file.write(text)
         os.rename(name + ".new", name, src_dir_fd=entry.directory, dst_dir_fd=entry.directory)
     except OSError as error:
-        raise folders.cannot_write(entry.path, error) from error
+        raise folders.cannot_write(entry.path.parent, error) from error
 
 
 def remove(entry: Entry) -> None:
@@ -179,7 +179,7 @@ def listen(entry: Entry) -> socket.socket:
         channel.bind(f"/proc/self/fd/{entry.directory}/control.sock")
     except OSError as error:
         channel.close()
-        raise folders.cannot_write(entry.path, error) from error
+        raise folders.cannot_write(entry.path.parent, error) from error
     channel.listen(128)
     return channel
 
