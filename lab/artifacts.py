@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 from pathlib import Path
 
 from lab.plan.text import render
@@ -10,8 +11,10 @@ from lab.running import Lab
 
 
 def write_artifacts(lab: Lab, folder: Path) -> list[Path]:
-    """Write plan, pcaps, traces and programs' output into the folder, and return the paths."""
-    folder.mkdir(parents=True, exist_ok=True)
+    """Write plan, pcaps, traces and programs' output into the folder, in place of all in it; return the paths."""
+    if folder.exists():
+        shutil.rmtree(folder)
+    folder.mkdir(parents=True)
     written = [
         _write(folder / "plan.json", json.dumps(lab.plan.to_data(), indent=2)),
         _write(folder / "plan.txt", render(lab.plan)),

@@ -112,6 +112,10 @@ class Labs:
         self.shared = {planned: other for planned, other in self.shared.items() if other is not lab}
         if not (failed and self.keep):
             lab.down()
+            return
+        for process in lab.processes:
+            if process.exit_code is not None:  # the others are left running
+                process.close()
 
     def close(self) -> None:
         """Take the shared labs down."""

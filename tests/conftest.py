@@ -4,9 +4,16 @@ from typing import TYPE_CHECKING
 
 import pytest
 
+from tests import machine, users
+
 if TYPE_CHECKING:
     from collections.abc import Callable
     from pathlib import Path
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    for plugin in (machine, users):
+        config.pluginmanager.register(plugin)
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:

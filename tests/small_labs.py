@@ -5,7 +5,9 @@ from __future__ import annotations
 import uuid
 from collections.abc import Callable, Mapping
 from dataclasses import replace
+from pathlib import Path
 
+from lab.backends.base import Backend
 from lab.backends.fake import FakeBackend, Program
 from lab.load import loads
 from lab.plan.model import Plan
@@ -41,6 +43,11 @@ def planned(text: str) -> Plan:
     """Plan a topology under a name that no other lab has."""
     made = plan(loads(text))
     return replace(made, name=f"{made.name}-{uuid.uuid4().hex[:8]}")
+
+
+def up(text: str, backend: Backend) -> Lab:
+    """Bring a lab up that sees the folder in which the tests run, wherever that is."""
+    return Lab.up(planned(text), backend, shared=[Path.cwd()])
 
 
 def fake_lab(

@@ -43,7 +43,8 @@ def test_a_lab_comes_up_and_goes_down_15_times_faster_than_mininet(figures: dict
 
 
 def test_an_idle_host_takes_at_most_half_a_megabyte(figures: dict[str, Any]) -> None:
-    assert figures["labs"]["lab"]["200"]["memory"] / 200 <= 512
+    # Among many, so that what one lab costs however small it is hardly counts.
+    assert figures["labs"]["lab"]["1000"]["memory"] / 1000 <= 512
 
 
 def test_exec_takes_at_most_three_times_as_long_as_nsenter(figures: dict[str, Any]) -> None:

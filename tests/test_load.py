@@ -78,9 +78,7 @@ def test_scalars_follow_the_core_schema_of_yaml_1_2(written: str, kept: str) -> 
     assert topology.nodes["host"].environment == {"A": kept}
 
 
-@pytest.mark.parametrize(
-    "written", ["true", "FALSE", "~", "null", "1.5", "1e3", ".inf", "-.INF", ".nan", ".5"]
-)
+@pytest.mark.parametrize("written", ["true", "FALSE", "~", "null", "1.5", "1e3", ".inf", "-.INF", ".nan", ".5"])
 def test_scalars_that_are_no_text_are_not_taken_for_text(written: str) -> None:
     assert "A: found" in _message(lambda: loads(f"{HOST}    environment: {{A: {written}}}\n"))
 
@@ -116,14 +114,10 @@ def test_a_file_is_read(tmp_path: Path) -> None:
     assert load(path) == load(str(path)) == loads(HOST)
 
 
-def test_a_message_begins_with_the_path_as_it_was_given(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_message_begins_with_the_path_as_it_was_given(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     (tmp_path / "lab.yaml").write_text("nam: lab\n", encoding="utf-8")
     monkeypatch.chdir(tmp_path)
-    assert _message(lambda: load("lab.yaml")).startswith(
-        'lab.yaml:1:1: nam: unknown key "nam"; did you mean "name"?'
-    )
+    assert _message(lambda: load("lab.yaml")).startswith('lab.yaml:1:1: nam: unknown key "nam"; did you mean "name"?')
 
 
 @pytest.mark.parametrize(
@@ -158,9 +152,7 @@ def test_an_unreadable_file_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
     assert _message(lambda: load("lab.yaml")).startswith("lab.yaml: cannot be read: permission denied; ")
 
 
-def test_a_huge_file_is_refused_without_reading_it_whole(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_huge_file_is_refused_without_reading_it_whole(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     path = tmp_path / "huge.yaml"
     with path.open("wb") as file:
         file.truncate(1 << 40)
@@ -233,18 +225,12 @@ def test_a_mutated_file_gives_a_topology_or_a_line(data: st.DataObject) -> None:
 @settings(deadline=None)
 @given(
     st.recursive(
-        st.none()
-        | st.booleans()
-        | st.integers()
-        | st.floats()
-        | st.sampled_from(["lan", "10.0.1.1", "a", "router"]),
+        st.none() | st.booleans() | st.integers() | st.floats() | st.sampled_from(["lan", "10.0.1.1", "a", "router"]),
         lambda inner: (
             st.lists(inner, max_size=3)
             | st.dictionaries(
                 st.sampled_from(["name", "networks", "nodes", "lan", "a", "subnet", "address", "mtu", "mac"])
-                | st.sampled_from(
-                    ["gateway", "routes", "to", "via", "sysctls", "environment", "names", "kind"]
-                ),
+                | st.sampled_from(["gateway", "routes", "to", "via", "sysctls", "environment", "names", "kind"]),
                 inner,
                 max_size=4,
             )

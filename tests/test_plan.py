@@ -82,9 +82,7 @@ def topologies(draw: st.DrawFn) -> dict[str, Any]:
         both = [f"10.1.{n}.0/{length}", f"fd00:{n + 1:x}::/{draw(st.sampled_from([64, 112, 126]))}"]
         subnets.append({"subnet": draw(st.sampled_from([both, both[:1], both[1:]]))})
     networks = {f"n{index}": subnet for index, subnet in enumerate(subnets)}
-    interface = st.none() | st.builds(
-        _interface, st.sampled_from(sorted(networks)), st.integers(0, 6), st.booleans()
-    )
+    interface = st.none() | st.builds(_interface, st.sampled_from(sorted(networks)), st.integers(0, 6), st.booleans())
     nodes = {}
     for n in range(draw(st.integers(1, 8))):
         names = draw(st.lists(st.sampled_from(sorted(networks)), unique=True, max_size=4))
@@ -143,9 +141,7 @@ def _check_routes(planned: Plan) -> None:
 
 
 def _without_addresses(data: dict[str, Any]) -> dict[str, Any]:
-    nodes = {
-        name: {**node, "networks": dict.fromkeys(node["networks"])} for name, node in data["nodes"].items()
-    }
+    nodes = {name: {**node, "networks": dict.fromkeys(node["networks"])} for name, node in data["nodes"].items()}
     return {**data, "nodes": nodes}
 
 
@@ -166,9 +162,7 @@ def _cost(topology: Topology) -> float:
 
 def _walk(planned: Plan, start: str, to: str) -> list[str]:
     """Follow the routes towards a prefix and return the nodes passed."""
-    owners = {
-        ip_interface(one).ip: node for node in planned.nodes for i in node.interfaces for one in i.addresses
-    }
+    owners = {ip_interface(one).ip: node for node in planned.nodes for i in node.interfaces for one in i.addresses}
     passed: list[PlannedNode] = [next(node for node in planned.nodes if node.name == start)]
     while hops := [route.via for route in passed[-1].routes if route.to == to]:
         passed.append(owners[ip_address(hops[0])])

@@ -66,9 +66,7 @@ def test_every_key_has_a_description() -> None:
     models = [schema, *schema["$defs"].values()]
     forms = [form for model in models for form in (model, *model.get("anyOf", ())) if "properties" in form]
     assert len(forms) == 5
-    bare = [
-        key for form in forms for key, value in form["properties"].items() if not value.get("description")
-    ]
+    bare = [key for form in forms for key, value in form["properties"].items() if not value.get("description")]
     assert bare == []
 
 

@@ -88,7 +88,7 @@ class RunningLab(Protocol):
         The program stays in the caller's terminal and session, and its exit code is the command's.
         """
 
-    def down(self, timeout: float = 10.0) -> None:
+    def down(self, timeout: float = 30.0) -> None:
         """Take the lab down and return when nothing of it is left.
 
         Args:

@@ -21,6 +21,7 @@ from lab.trace.pcap import PcapWriter
 
 def run(options: argparse.Namespace) -> int:
     """Print or save packets until Ctrl-C or the count; then say how many there were."""
+    stop = _end_on_signals()
     lab = Lab(NetnsBackend().attach(chosen_lab(options.lab)))
     taps = arm_all(lab.backend, lab.targets(options.target), " ".join(options.expression))
     with ExitStack() as stack:
@@ -31,17 +32,22 @@ def run(options: argparse.Namespace) -> int:
             file=sys.stderr,
             flush=True,
         )
-        seen = _pump(taps, take, options.count)
+        seen = _pump(taps, take, options.count, stop)
         dropped = sum(tap.dropped() for tap in taps)
     print(f"{seen} packets captured, {dropped} dropped by the kernel", file=sys.stderr)
     return 0
 
 
-def _pump(taps: list[Tap], take: Callable[[Frame], None], count: int | None) -> int:
-    """Hand every frame on until a signal or the count ends it; what has arrived by then is still taken."""
+def _end_on_signals() -> int:
+    """Return a descriptor that is readable from the first Ctrl-C on."""
     stop = os.eventfd(0, os.EFD_CLOEXEC)
     for number in (signal.SIGINT, signal.SIGTERM):
         signal.signal(number, lambda *_: os.eventfd_write(stop, 1))
+    return stop
+
+
+def _pump(taps: list[Tap], take: Callable[[Frame], None], count: int | None, stop: int) -> int:
+    """Hand every frame on until `stop` or the count ends it; what has arrived by then is still taken."""
     seen = 0
     for tap in ready_taps(taps, stop):
         for frame in tap.read():

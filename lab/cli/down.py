@@ -12,7 +12,8 @@ from lab.cli.chosen import chosen_lab
 def run(options: argparse.Namespace) -> int:
     """Take the labs down, one after the other."""
     backend = NetnsBackend()
-    for name in registry.names() if options.all else options.labs or [chosen_lab(None)]:
-        backend.attach(name).down()
-        print(f"{name} is down")
+    names = registry.names() if options.all else options.labs or [chosen_lab(None)]
+    for lab in [backend.attach(name) for name in names]:  # all are looked for before any goes down
+        lab.down()
+        print(f"{lab.name} is down")
     return 0

@@ -6,6 +6,7 @@ import argparse
 import json
 import sys
 import time
+from collections.abc import Sized
 from dataclasses import replace
 from pathlib import Path
 from typing import Self
@@ -25,7 +26,7 @@ def run(options: argparse.Namespace) -> int:
 
         file = Path(options.file)
         planned = plan(load(file))
-        if options.name:
+        if options.name is not None:
             planned = replace(planned, name=checked_name(options.name))
         shared = [Path.cwd(), file.resolve().parent, Path(sys.prefix)]
         with Progress() as progress:
@@ -35,8 +36,8 @@ def run(options: argparse.Namespace) -> int:
     if options.format == "json":
         print(json.dumps(planned.to_data(), indent=2))
         return 0
-    nodes, networks = len(planned.nodes), len(planned.networks)
-    print(f"{planned.name} is up: {nodes} nodes, {networks} networks, {time.monotonic() - started:.2f} s")
+    parts = f"{_count(planned.nodes, 'node')}, {_count(planned.networks, 'network')}"
+    print(f"{planned.name} is up: {parts}, {time.monotonic() - started:.2f} s")
     for note in planned.notes:
         print(f"note: {note}")
     first = planned.nodes[0].name
@@ -73,3 +74,7 @@ class Progress:
     def __exit__(self, *_error: object) -> None:
         if sys.stderr.isatty():
             print("\r\x1b[K", end="", file=sys.stderr, flush=True)
+
+
+def _count(things: Sized, name: str) -> str:
+    return f"{len(things)} {name}{'' if len(things) == 1 else 's'}"

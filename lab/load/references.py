@@ -141,10 +141,7 @@ def _resolver(view: _View, node: str, spec: NodeSpec) -> Iterator[Problem]:
     if _named_node(view, resolver) == node:
         yield Problem(path, f'node "{node}" cannot be its own resolver; name another node')
         return
-    if isinstance(resolver, str):
-        families = view.families(view.topology.nodes[resolver])
-    else:
-        families = {resolver.version}
+    families = view.families(view.topology.nodes[resolver]) if isinstance(resolver, str) else {resolver.version}
     if not families & view.families(spec):
         yield Problem(path, f'{resolver} and "{node}" have no IP version in common; name one within reach')
 

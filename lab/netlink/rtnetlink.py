@@ -21,12 +21,12 @@ from pyroute2.netlink.rtnl.rtmsg import rtmsg
 
 _NEWLINK, _GETLINK, _NEWADDR, _NEWROUTE = 16, 18, 20, 24
 _NLMSG_ERROR, _NLMSG_DONE = 2, 3
-_REQUEST, _ACK, _DUMP, _EXCLUSIVE, _CREATE = 0x1, 0x4, 0x300, 0x200, 0x400
+_REQUEST, _ACK, _DUMP, _REPLACE, _EXCLUSIVE, _CREATE = 0x1, 0x4, 0x300, 0x100, 0x200, 0x400
 _UP = 1
 LOOPBACK_INDEX = 1
-_SCOPE_UNIVERSE, _SCOPE_LINK, _TABLE_MAIN, _UNICAST, _BY_ADMIN = 0, 253, 254, 1, 4
+_SCOPE_UNIVERSE, _SCOPE_LINK, _TABLE_MAIN, _UNICAST, _BY_KERNEL, _BY_ADMIN = 0, 253, 254, 1, 2, 4
+_CONNECTED_PRIORITY_IPV6 = 256  # IP6_RT_PRIO_ADDRCONF
 _NO_DAD = 0x02  # IFA_F_NODAD: usable at once; a lab has no stranger to clash with
-_NO_PREFIX_ROUTE = 0x200  # IFA_F_NOPREFIXROUTE
 _NO_BROADCAST = 31  # RFC 3021: a /31 has no broadcast address
 _IPV6 = 6
 _HEADER = struct.Struct("=IHHII")
@@ -177,25 +177,20 @@ def up(index: int, name: str) -> Request:
     return Request(_encode(ifinfmsg(), header, {"index": index, "flags": _UP, "change": _UP}), f"{name} up")
 
 
-def address(index: int, with_prefix: str, *, connected_route: bool = True) -> Request:
-    """Add an address ("10.0.1.10/24") to the interface of this index, with its broadcast address.
-
-    Args:
-        connected_route: let the kernel add the route to the address' own network.
-    """
+def address(index: int, with_prefix: str) -> Request:
+    """Add an address ("10.0.1.10/24") to the interface of this index, with its broadcast address."""
     own = ip_interface(with_prefix)
-    data = _any_address(index, own.network, connected_route=connected_route)
+    data = _any_address(index, own.network)
     return Request(data.replace(_ANY_ADDRESS[own.version].packed, own.ip.packed), f"address {with_prefix}")
 
 
 @functools.lru_cache(_REMEMBERED)
-def _any_address(index: int, network: IPv4Network | IPv6Network, *, connected_route: bool) -> bytes:
-    flags = (_NO_DAD if network.version == _IPV6 else 0) | (0 if connected_route else _NO_PREFIX_ROUTE)
+def _any_address(index: int, network: IPv4Network | IPv6Network) -> bytes:
     placeholder = str(_ANY_ADDRESS[network.version])
     attributes: list[tuple[str, Any]] = [
         ("IFA_LOCAL", placeholder),
         ("IFA_ADDRESS", placeholder),
-        ("IFA_FLAGS", flags),
+        ("IFA_FLAGS", _NO_DAD if network.version == _IPV6 else 0),
     ]
     if network.version != _IPV6 and network.prefixlen < _NO_BROADCAST:
         attributes.append(("IFA_BROADCAST", str(network.broadcast_address)))
@@ -209,7 +204,7 @@ def _any_address(index: int, network: IPv4Network | IPv6Network, *, connected_ro
 
 
 def connected_route(index: int, with_prefix: str, congestion_control: str) -> Request:
-    """Add the route to an address' own network, as the kernel would, but with TCP's congestion control for it."""
+    """Put TCP's congestion control on the route to an address' own network, which the kernel has made with it."""
     own = ip_interface(with_prefix)
     data = _any_connected_route(index, own.network, congestion_control)
     return Request(data.replace(_ANY_ADDRESS[own.version].packed, own.ip.packed), f"route {own.network}")
@@ -217,8 +212,11 @@ def connected_route(index: int, with_prefix: str, congestion_control: str) -> Re
 
 @functools.lru_cache(_REMEMBERED)
 def _any_connected_route(index: int, network: IPv4Network | IPv6Network, congestion_control: str) -> bytes:
-    source = [("RTA_PREFSRC", str(_ANY_ADDRESS[network.version]))]
-    return _route(index, network, source, congestion_control, _SCOPE_LINK)
+    attributes: list[tuple[str, Any]] = [("RTA_PREFSRC", str(_ANY_ADDRESS[network.version]))]
+    if network.version == _IPV6:
+        attributes = [("RTA_PRIORITY", _CONNECTED_PRIORITY_IPV6)]
+    fields = {"scope": _SCOPE_LINK, "proto": _BY_KERNEL}
+    return _route(index, network, attributes, congestion_control, fields, _REPLACE)
 
 
 @functools.lru_cache(_REMEMBERED)
@@ -228,7 +226,8 @@ def route(index: int, to: str, via: str, congestion_control: str = "") -> Reques
     Args:
         congestion_control: the algorithm of TCP connections by this route; empty for the namespace's own.
     """
-    data = _route(index, ip_network(to), [("RTA_GATEWAY", via)], congestion_control, _SCOPE_UNIVERSE)
+    fields = {"scope": _SCOPE_UNIVERSE, "proto": _BY_ADMIN}
+    data = _route(index, ip_network(to), [("RTA_GATEWAY", via)], congestion_control, fields, _EXCLUSIVE)
     return Request(data, f"route {to} via {via}")
 
 
@@ -237,23 +236,22 @@ def _route(
     network: IPv4Network | IPv6Network,
     attributes: list[tuple[str, Any]],
     congestion_control: str,
-    scope: int,
+    fields: dict[str, int],
+    flags: int,
 ) -> bytes:
     attributes = [*attributes, ("RTA_OIF", index)]
     if network.prefixlen:
         attributes.append(("RTA_DST", str(network.network_address)))
     if congestion_control:
         attributes.append(("RTA_METRICS", {"attrs": [("RTAX_CC_ALGO", congestion_control)]}))
-    fields = {
+    common = {
         "family": _FAMILIES[network.version],
         "dst_len": network.prefixlen,
         "table": _TABLE_MAIN,
         "type": _UNICAST,
-        "proto": _BY_ADMIN,
-        "scope": scope,
         "attrs": attributes,
     }
-    return _encode(rtmsg(), {"type": _NEWROUTE, "flags": _REQUEST | _CREATE | _EXCLUSIVE}, fields)
+    return _encode(rtmsg(), {"type": _NEWROUTE, "flags": _REQUEST | _CREATE | flags}, {**common, **fields})
 
 
 def _new_link(what: str, attributes: list[tuple[str, Any]], *, flags: int) -> Request:

@@ -1,4 +1,4 @@
-"""Ours, from Python: from the text of a file to a running lab and down again, as a test in the middle of a session does.
+"""Ours, from Python: from the text of a file to a lab and down again, as a test in the middle of a session does.
 
 The first lab of a session also waits for its backend to start; `with_lab_command` pays that every time.
 """

@@ -7,6 +7,8 @@ values are those of Documentation/networking/ip-sysctl.rst, but for the few line
 
 from __future__ import annotations
 
+import itertools
+
 from lab.netlink import sysctl
 from lab.plan.model import Kind
 
@@ -31,6 +33,23 @@ net.ipv4.conf.*.arp_filter 0
 net.ipv4.conf.*.arp_ignore 0
 net.ipv4.conf.*.arp_notify 0
 net.ipv4.conf.*.route_localnet 0
+net.ipv4.conf.*.accept_local 0
+net.ipv4.conf.*.arp_evict_nocarrier 1
+net.ipv4.conf.*.bc_forwarding 0
+net.ipv4.conf.*.bootp_relay 0
+net.ipv4.conf.*.disable_policy 0
+net.ipv4.conf.*.disable_xfrm 0
+net.ipv4.conf.*.drop_gratuitous_arp 0
+net.ipv4.conf.*.drop_unicast_in_l2_multicast 0
+net.ipv4.conf.*.force_igmp_version 0
+net.ipv4.conf.*.igmpv2_unsolicited_report_interval 10000
+net.ipv4.conf.*.igmpv3_unsolicited_report_interval 1000
+net.ipv4.conf.*.ignore_routes_with_linkdown 0
+net.ipv4.conf.*.medium_id 0
+net.ipv4.conf.*.promote_secondaries 0
+net.ipv4.conf.*.proxy_arp_pvlan 0
+net.ipv4.conf.*.src_valid_mark 0
+net.ipv4.conf.*.tag 0
 net.ipv4.icmp_echo_ignore_all 0
 net.ipv4.icmp_echo_ignore_broadcasts 1
 net.ipv4.icmp_errors_use_inbound_ifaddr 0
@@ -105,8 +124,55 @@ net.ipv6.conf.*.accept_redirects {host}
 net.ipv6.conf.*.accept_source_route 0
 net.ipv6.conf.*.hop_limit 64
 net.ipv6.conf.*.use_tempaddr 0
-net.ipv6.conf.default.addr_gen_mode 0
-net.ipv6.conf.all.addr_gen_mode 0
+net.ipv6.conf.*.addr_gen_mode 0
+net.ipv6.conf.*.accept_ra_defrtr 1
+net.ipv6.conf.*.accept_ra_from_local 0
+net.ipv6.conf.*.accept_ra_min_hop_limit 1
+net.ipv6.conf.*.accept_ra_min_lft 0
+net.ipv6.conf.*.accept_ra_mtu 1
+net.ipv6.conf.*.accept_ra_pinfo 1
+net.ipv6.conf.*.accept_ra_rt_info_max_plen 0
+net.ipv6.conf.*.accept_ra_rt_info_min_plen 0
+net.ipv6.conf.*.accept_ra_rtr_pref 1
+net.ipv6.conf.*.accept_untracked_na 0
+net.ipv6.conf.*.disable_policy 0
+net.ipv6.conf.*.drop_unicast_in_l2_multicast 0
+net.ipv6.conf.*.drop_unsolicited_na 0
+net.ipv6.conf.*.enhanced_dad 1
+net.ipv6.conf.*.force_forwarding 0
+net.ipv6.conf.*.force_mld_version 0
+net.ipv6.conf.*.force_tllao 0
+net.ipv6.conf.*.ignore_routes_with_linkdown 0
+net.ipv6.conf.*.ioam6_enabled 0
+net.ipv6.conf.*.ioam6_id 65535
+net.ipv6.conf.*.ioam6_id_wide 4294967295
+net.ipv6.conf.*.keep_addr_on_down 0
+net.ipv6.conf.*.max_addresses 16
+net.ipv6.conf.*.max_desync_factor 600
+net.ipv6.conf.*.mldv1_unsolicited_report_interval 10000
+net.ipv6.conf.*.mldv2_unsolicited_report_interval 1000
+net.ipv6.conf.*.ndisc_evict_nocarrier 1
+net.ipv6.conf.*.ndisc_notify 0
+net.ipv6.conf.*.ndisc_tclass 0
+net.ipv6.conf.*.optimistic_dad 0
+net.ipv6.conf.*.proxy_ndp 0
+net.ipv6.conf.*.ra_defrtr_metric 1024
+net.ipv6.conf.*.ra_honor_pio_life 0
+net.ipv6.conf.*.ra_honor_pio_pflag 0
+net.ipv6.conf.*.regen_max_retry 3
+net.ipv6.conf.*.regen_min_advance 2
+net.ipv6.conf.*.router_probe_interval 60
+net.ipv6.conf.*.router_solicitation_delay 1
+net.ipv6.conf.*.router_solicitation_interval 4
+net.ipv6.conf.*.router_solicitation_max_interval 3600
+net.ipv6.conf.*.rpl_seg_enabled 0
+net.ipv6.conf.*.seg6_enabled 0
+net.ipv6.conf.*.seg6_require_hmac 0
+net.ipv6.conf.*.suppress_frag_ndisc 1
+net.ipv6.conf.*.temp_prefered_lft 86400
+net.ipv6.conf.*.temp_valid_lft 604800
+net.ipv6.conf.*.use_oif_addrs_only 0
+net.ipv6.conf.*.use_optimistic 0
 net.ipv6.bindv6only 0
 net.ipv6.flowlabel_consistency 1
 net.ipv6.icmp.ratelimit 1000
@@ -116,17 +182,29 @@ _NO_IPV6 = """
 net.ipv6.conf.*.disable_ipv6 1
 """
 
-# A node's neighbour table takes these from the host's own table, per interface.
+# A node's neighbour tables take these from the host's own, per interface.
 _INTERFACE = """
-net.ipv4.neigh.{interface}.base_reachable_time_ms 30000
-net.ipv4.neigh.{interface}.delay_first_probe_time 5
-net.ipv4.neigh.{interface}.gc_stale_time 60
 net.ipv4.neigh.{interface}.locktime 100
-net.ipv4.neigh.{interface}.mcast_solicit 3
-net.ipv4.neigh.{interface}.retrans_time_ms 1000
-net.ipv4.neigh.{interface}.ucast_solicit 3
-net.ipv4.neigh.{interface}.unres_qlen_bytes 212992
+net.ipv6.neigh.{interface}.locktime 0
 """
+_NEIGHBOURS = """
+net.{family}.neigh.{interface}.anycast_delay 100
+net.{family}.neigh.{interface}.app_solicit 0
+net.{family}.neigh.{interface}.base_reachable_time_ms 30000
+net.{family}.neigh.{interface}.delay_first_probe_time 5
+net.{family}.neigh.{interface}.gc_stale_time 60
+net.{family}.neigh.{interface}.interval_probe_time_ms 5000
+net.{family}.neigh.{interface}.mcast_resolicit 0
+net.{family}.neigh.{interface}.mcast_solicit 3
+net.{family}.neigh.{interface}.proxy_delay 80
+net.{family}.neigh.{interface}.proxy_qlen 64
+net.{family}.neigh.{interface}.retrans_time_ms 1000
+net.{family}.neigh.{interface}.ucast_solicit 3
+net.{family}.neigh.{interface}.unres_qlen_bytes 212992
+"""
+
+# The kernel itself decides these for every namespace's loopback interface.
+_NOT_FOR_LOOPBACK = ("disable_policy", "disable_xfrm")
 
 
 def node_settings(kind: Kind, *, ipv6: bool) -> list[tuple[str, str]]:
@@ -140,7 +218,8 @@ def node_settings(kind: Kind, *, ipv6: bool) -> list[tuple[str, str]]:
 
 def interface_settings(interface: str) -> list[tuple[str, str]]:
     """Return (key, value) of one interface of a node."""
-    return _parse(_INTERFACE, interface=interface)
+    families = (_parse(_NEIGHBOURS, interface=interface, family=family) for family in ("ipv4", "ipv6"))
+    return [*_parse(_INTERFACE, interface=interface), *itertools.chain(*families)]
 
 
 def differing(settings: list[tuple[str, str]]) -> list[tuple[str, str]]:
@@ -166,6 +245,13 @@ def _parse(text: str, **fields: str) -> list[tuple[str, str]]:
         key, _, value = line.partition(" ")
         if not key:
             continue
-        scopes = ("all", "default") if "*" in key else ("",)
-        settings.extend((key.replace("*", scope), value) for scope in scopes)
+        settings.extend((key.replace("*", scope), value) for scope in _scopes(key))
     return settings
+
+
+def _scopes(key: str) -> tuple[str, ...]:
+    if "*" not in key:
+        return ("",)
+    if key.startswith("net.ipv6.") or key.endswith(_NOT_FOR_LOOPBACK):
+        return ("all", "default")
+    return ("all", "default", "lo")  # which was there before the defaults were written

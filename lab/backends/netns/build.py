@@ -196,7 +196,7 @@ def _address_and_route(node: PlannedNode, congestion_control: str) -> None:
         index = indexes[interface.name]
         requests.append(rtnetlink.up(index, interface.name))
         for address in interface.addresses:
-            requests.append(rtnetlink.address(index, address, connected_route=not congestion_control))
+            requests.append(rtnetlink.address(index, address))
             if congestion_control:
                 requests.append(rtnetlink.connected_route(index, address, congestion_control))
     requests += [

@@ -22,9 +22,11 @@ from lab.backends.base import LabFacts
 from lab.backends.netns import entrance, messages, registry
 from lab.errors import BackendError, NotSupportedError, UsageError
 from lab.plan.model import Plan
+from lab.wait import wait_until
 
+_FACTS = ("name", "since", "owner", "rootless", "source", "nodes")
 _MOST_PORTS = 1023  # BR_MAX_PORTS of the kernel, less the one that it does not use
-_ENDS_WITHIN = 10.0  # seconds
+_ENDS_WITHIN = 30.0  # seconds
 
 
 class NetnsProcess:
@@ -123,19 +125,30 @@ class NetnsLab:
         """Return the command line that leads into the node."""
         return (str(registry.root() / self.name / entrance.FILE), node)
 
-    def down(self, timeout: float = 10.0) -> None:
-        """Take the lab down; wait for its guard's pipe to close, which is the last thing that happens."""
-        owner = registry.owner_of(self.name).get("owner")
-        gone = self._request({"do": "down"}).descriptors[0]
+    def down(self, timeout: float = 30.0) -> None:
+        """Take the lab down; wait for its guard's pipe to close, which is the last thing that happens.
+
+        An owner that does not answer, or does not end, is killed, and its guard clears up.
+        """
         try:
-            if not _closes(gone, timeout):
-                if owner:
+            owner = registry.owner_of(self.name)["owner"]
+            with registry.connect(self.name) as connection:
+                connection.settimeout(timeout)
+                try:
+                    (gone,) = _ask(connection, {"do": "down"}).descriptors
+                except TimeoutError:
                     os.kill(owner, signal.SIGKILL)
-                if not _closes(gone, timeout):
-                    msg = f'lab "{self.name}": process {owner} does not end, although killed'
-                    raise BackendError(msg)
-        finally:
+                    wait_until(lambda: self.name not in registry.names(), timeout=timeout, what="a killed lab to go")
+                    return
+            ended = _closes(gone, timeout)
+            if not ended:
+                os.kill(owner, signal.SIGKILL)
+                ended = _closes(gone, timeout)
             os.close(gone)
+            if not ended:
+                msg = f'lab "{self.name}": process {owner} does not end, although killed'
+                raise BackendError(msg)
+        finally:
             if self._lifeline:
                 self._lifeline.close()
 
@@ -180,11 +193,11 @@ class _Birth:
     def survive(self, *, detached: bool) -> socket.socket | None:
         """Return the channel that the lab ends with; None for one that needs no client."""
         assert self._gone is not None  # noqa: S101 - `follow` has returned
-        os.close(self._gone)
         if detached:
+            messages.send(self._channel, {"stay": True})
             self._channel.close()
-            return None
-        return self._channel
+        os.close(self._gone)
+        return None if detached else self._channel
 
 
 class NetnsBackend:
@@ -224,6 +237,7 @@ class NetnsBackend:
         birth = _Birth(ours)
         try:
             birth.follow(on_step)
+            lifeline = birth.survive(detached=detached)
         except messages.ConnectionLostError as error:
             birth.abandon()
             msg = f'lab "{plan.name}": its owner ended before the lab was up'
@@ -231,7 +245,7 @@ class NetnsBackend:
         except BaseException:
             birth.abandon()
             raise
-        return NetnsLab(plan.name, birth.survive(detached=detached))
+        return NetnsLab(plan.name, lifeline)
 
     def _send(self, request: dict[str, Any], descriptors: list[int]) -> None:
         """Ask the nursery; one that has died meanwhile is replaced once."""
@@ -252,21 +266,11 @@ class NetnsBackend:
         found = []
         for name in registry.names():
             try:
-                facts, nodes = registry.owner_of(name), len(registry.plan_of(name).nodes)
+                facts = registry.owner_of(name)
             except UsageError:
                 continue  # it went down just now
             if "owner" in facts:
-                found.append(
-                    LabFacts(
-                        name,
-                        self.name,
-                        facts["since"],
-                        facts["owner"],
-                        rootless=facts["rootless"],
-                        source=facts["source"],
-                        nodes=nodes,
-                    )
-                )
+                found.append(LabFacts(backend=self.name, **{key: facts[key] for key in _FACTS}))
         return found
 
     def attach(self, name: str) -> NetnsLab:

@@ -11,9 +11,12 @@ from __future__ import annotations
 
 import shlex
 from collections.abc import Mapping
+from typing import TYPE_CHECKING
 
-from lab.backends.netns.build import Namespaces
 from lab.plan.model import Plan
+
+if TYPE_CHECKING:
+    from lab.backends.netns.build import Namespaces  # brings pyroute2, which takes longer than most commands
 
 FILE = "enter"
 

@@ -88,20 +88,26 @@ def is_same(descriptor: int, path: Path) -> bool:
 
 def _locked(parent: Path) -> int:
     while True:
-        try:
-            parent.mkdir(mode=0o700, exist_ok=True)
-        except OSError as error:
-            raise cannot_write(parent, error) from error
         if not exists(parent):
-            continue  # the last lab went just now, and the folder with it
+            _make(parent)
+            continue
         try:
             descriptor = os.open(parent, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
         except FileNotFoundError:
-            continue
+            continue  # the last lab went just now, and the folder with it
         fcntl.flock(descriptor, fcntl.LOCK_EX)
         if is_same(descriptor, parent):
             return descriptor
         os.close(descriptor)
+
+
+def _make(parent: Path) -> None:
+    try:
+        parent.mkdir(mode=0o700)
+    except FileExistsError:
+        return  # somebody was quicker, and may not be the same user: it is looked at again
+    except OSError as error:
+        raise cannot_write(parent, error) from error
 
 
 def _is_held(path: Path) -> bool:

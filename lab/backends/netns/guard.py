@@ -56,7 +56,8 @@ def _guard(plan: Plan, entry: registry.Entry, client: socket.socket, options: di
         os.close(alive_reader)
         _become_owner(owner.Lab(plan, entry, client, gone_reader, rootless, options))
     facts = {"owner": owner_process, "guard": os.getpid(), "since": time.time(), "rootless": rootless}
-    registry.write_owner(entry, {"name": plan.name, "source": options["source"], **facts})
+    told = {"name": plan.name, "source": options["source"], "nodes": len(plan.nodes)}
+    registry.write_owner(entry, {**told, **facts})
     try:
         messages.send(client, {"owner": owner_process}, [gone_reader])
     except messages.ConnectionLostError:
@@ -74,15 +75,15 @@ def _enter_pid_namespace() -> bool:
         NotSupportedError: this user may not; says what would allow it.
     """
     try:
-        namespaces.unshare(Clone.PID)
-    except PermissionError:
         try:
+            namespaces.unshare(Clone.PID)
+        except PermissionError:
             namespaces.become_root_of_user_namespace()
             namespaces.unshare(Clone.PID)
-        except OSError as error:
-            msg = f"this user may not make namespaces ({error.strerror}); `lab doctor` says what would allow it"
-            raise NotSupportedError(msg) from error
-        return True
+            return True
+    except OSError as error:
+        msg = f"this user may not make namespaces ({error.strerror}); `lab doctor` says what would allow it"
+        raise NotSupportedError(msg) from error
     return False
 
 

@@ -16,7 +16,7 @@ import subprocess
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, NoReturn
 
 from lab import command
 from lab.backends.netns import entrance, messages, registry, resources
@@ -57,10 +57,9 @@ class Lab:
         signal.signal(signal.SIGTERM, lambda *_: os._exit(0))
         for not_for_us in (signal.SIGINT, signal.SIGHUP):
             signal.signal(not_for_us, lambda *_: None)  # SIG_IGN would be inherited by every program of the lab
-        own_process = int(
-            Path("/proc/self").readlink().name
-        )  # the machine's number for it; /proc is still the machine's
+        own_process = int(Path("/proc/self").readlink().name)  # the machine's number, as /proc still is the machine's
         resources.allow_many_descriptors()
+        packet_clock = resources.packet_clock()
         signal.pthread_sigmask(signal.SIG_SETMASK, [])
         gc.disable()  # building makes many objects and no rubbish, and the collector would look through all of them
         try:
@@ -72,6 +71,8 @@ class Lab:
             listener = registry.listen(self.entry)
             gc.enable()
             messages.send(self.client, {"ready": True})
+            if self.options["detached"]:
+                messages.receive(self.client)  # its word that it knows; one that was killed meanwhile has no lab
         except LabError as error:
             messages.send(self.client, messages.describe(error))
             return
@@ -79,15 +80,20 @@ class Lab:
             return
         if self.options["detached"]:
             self.client.close()
-        Service(self, built, listener).serve()
+        with packet_clock:
+            Service(self, built, listener).serve()
 
     def end_if_guard_gone(self) -> None:
-        """Without a guard the owner clears its own folder away."""
+        """Without a guard there is nobody to end a lab that hangs, so there is to be no lab."""
         if select.select([self.guard_gone], [], [], 0)[0]:
-            if self.staging.is_mount():
-                namespaces.unmount(str(self.staging))  # a mount point cannot be removed where it is one
-            registry.remove(self.entry)
-            os._exit(0)
+            self.end()
+
+    def end(self) -> NoReturn:
+        """Clear the folder away, lest the guard be killed before it does, and end."""
+        if self.staging.is_mount():
+            namespaces.unmount(str(self.staging))  # a mount point cannot be removed where it is one
+        registry.remove(self.entry)
+        os._exit(0)
 
     def _on_step(self, name: str) -> None:
         self.end_if_guard_gone()
@@ -120,7 +126,7 @@ class Service:
             (self.lab.guard_gone, self.lab.end_if_guard_gone),
         ]
         if not self.lab.options["detached"]:
-            watched.append((self.lab.client, lambda: os._exit(0)))
+            watched.append((self.lab.client, self.lab.end))
         for source, action in watched:
             self.selector.register(source, selectors.EVENT_READ, action)
         while True:
@@ -165,10 +171,9 @@ class Service:
             case "processes":
                 return {"processes": resources.processes(self.built.nodes)}, []
             case "down":
-                return {}, self._down(connection)
-            case other:
-                msg = f'unknown request "{other}": the lab was started by another version of this program'
-                raise UsageError(msg)
+                self._down(connection)
+        msg = f'unknown request "{body["do"]}": the lab was started by another version of this program'
+        raise UsageError(msg)
 
     def _node(self, name: str) -> Namespaces:
         try:
@@ -231,10 +236,10 @@ class Service:
                 msg = f"{body['node']}: sysctl {body['key']}: {error.strerror}"
                 raise UsageError(msg) from error
 
-    def _down(self, connection: socket.socket) -> list[int]:
+    def _down(self, connection: socket.socket) -> NoReturn:
         """Answer first, then end: who asked waits for the guard's pipe to close."""
         self._tell(connection, {}, [self.lab.guard_gone])
-        os._exit(0)
+        self.lab.end()
 
     def _reap(self, wakened: socket.socket) -> None:
         """Take the exit codes of all who have ended, children of our children too: process 1 inherits them."""

@@ -13,6 +13,7 @@ from lab.backends.netns.build import Namespaces
 # What a login gives a program, whatever the harness itself was started with.
 _NODE_DESCRIPTORS = 1024
 _SO_RCVBUFFORCE = 33
+_SO_TIMESTAMPNS = 64
 
 
 def allow_many_descriptors() -> None:
@@ -33,6 +34,17 @@ def enlarge_receive_buffer(made: socket.socket, size: int) -> None:
         made.setsockopt(socket.SOL_SOCKET, _SO_RCVBUFFORCE, size)
     except PermissionError:
         made.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, size)
+
+
+def packet_clock() -> socket.socket:
+    """Return a socket that makes the kernel put the time on every packet for as long as it is open.
+
+    The kernel starts to do so a moment after the first such socket asks, so the first packets of a capture that
+    asks for itself would carry the time at which they were read.
+    """
+    clock = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
+    clock.setsockopt(socket.SOL_SOCKET, _SO_TIMESTAMPNS, 1)
+    return clock
 
 
 def processes(nodes: Mapping[str, Namespaces]) -> list[dict[str, Any]]:
