@@ -32,6 +32,9 @@ def write_artifacts(lab: Lab, folder: Path) -> list[Path]:
             _write(folder / f"{name}.stdout", process.stdout),
             _write(folder / f"{name}.stderr", process.stderr),
         ]
+    for log in sorted((lab.backend.folder / "logs").glob("*/*.log")):
+        name = f"{log.parent.name}-{log.stem}.log"
+        written.append(_write(folder / name, log.read_text(encoding="utf-8", errors="replace")))
     return written
 
 

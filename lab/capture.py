@@ -19,9 +19,10 @@ from pathlib import Path
 from types import TracebackType
 from typing import Self
 
-from lab.backends.base import RunningLab
+from lab.backends.base import MarkFeed, RunningLab
 from lab.command import find_tool
 from lab.errors import UsageError
+from lab.faults.model import Mark
 from lab.process import Process
 from lab.trace.packet import Direction, Packet, decode
 from lab.trace.pcap import PcapWriter
@@ -114,6 +115,10 @@ class Tap:
         membership = struct.pack("iHH8x", index, _PROMISCUOUS, 0)
         self.socket.setsockopt(_SOL_PACKET, _ADD_MEMBERSHIP, membership)
 
+    def fileno(self) -> int:
+        """The descriptor to poll."""
+        return self.socket.fileno()
+
     def read(self) -> list[Frame]:
         """Return what has arrived since the last call."""
         frames: list[Frame] = []
@@ -154,11 +159,14 @@ class Capture:
     print(capture.trace)
     """
 
-    def __init__(self, arm: Callable[[], list[Tap]]) -> None:
-        """`arm` opens the taps; it is called when the block is entered."""
+    def __init__(self, arm: Callable[[], list[Tap]], watch: Callable[[], MarkFeed]) -> None:
+        """`arm` opens the taps, and `watch` what tells of faults; they are called when the block is entered."""
         self._arm = arm
+        self._watch = watch
         self._taps: list[Tap] = []
         self._frames: list[Frame] = []
+        self._marks: list[Mark] = []
+        self._feed: MarkFeed | None = None
         self._stop = -1
         self._reader: threading.Thread | None = None
         self._trace: Trace | None = None
@@ -194,6 +202,11 @@ class Capture:
 
     def __enter__(self) -> Self:
         self._taps = self._arm()
+        try:
+            self._feed = self._watch()
+        except BaseException:
+            close_all(self._taps)
+            raise
         self._stop = os.eventfd(0, os.EFD_CLOEXEC)
         self._reader = threading.Thread(target=self._read, name="capture", daemon=True)
         self._reader.start()
@@ -208,16 +221,24 @@ class Capture:
         os.close(self._stop)
         for tap in self._taps:
             self._frames += tap.read()
+        if self._feed:
+            self._marks += self._feed.read()
+            self._feed.close()
         dropped = sum(tap.dropped() for tap in self._taps)
-        self._trace = Trace(tuple(frame.decode() for frame in self._frames), dropped)
+        self._trace = Trace(tuple(frame.decode() for frame in self._frames), dropped, marks=tuple(self._marks))
         self._frames = []
         # The kernel takes its time over closing packet sockets, and nobody needs to wait for it.
         threading.Thread(target=close_all, args=(self._taps,), name="capture-close").start()
 
     def _read(self) -> None:
         """Take packets off the sockets as they come, so that the kernel needs to drop none."""
-        for tap in ready_taps(self._taps, self._stop):
-            self._frames += tap.read()
+        assert self._feed  # noqa: S101 - `__enter__` has just made it
+        for sources in ready([*self._taps, self._feed], self._stop):
+            for source in sources:
+                if isinstance(source, Tap):
+                    self._frames += source.read()
+                else:
+                    self._marks += source.read()
 
 
 def arm_all(lab: RunningLab, targets: Iterable[tuple[str, str]], expression: str = "") -> list[Tap]:
@@ -247,17 +268,17 @@ def close_all(taps: Iterable[Tap]) -> None:
         tap.socket.close()
 
 
-def ready_taps(taps: Sequence[Tap], stop: int) -> Iterator[Tap]:
-    """Yield taps as packets arrive on them, until the descriptor `stop` becomes readable."""
-    by_descriptor = {tap.socket.fileno(): tap for tap in taps}
+def ready(sources: Sequence[Tap | MarkFeed], stop: int) -> Iterator[list[Tap | MarkFeed]]:
+    """Yield those taps and feeds on which something has arrived, until the descriptor `stop` becomes readable."""
+    by_descriptor = {source.fileno(): source for source in sources}
     poll = select.poll()
     for descriptor in (*by_descriptor, stop):
         poll.register(descriptor, select.POLLIN)
     while True:
-        ready = [descriptor for descriptor, _event in poll.poll()]
-        if stop in ready:
+        readable = [descriptor for descriptor, _event in poll.poll()]
+        if stop in readable:
             return
-        yield from (by_descriptor[descriptor] for descriptor in ready)
+        yield [by_descriptor[descriptor] for descriptor in readable]
 
 
 def compile_filter(lab: RunningLab, node: str, expression: str) -> bytes:

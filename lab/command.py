@@ -20,6 +20,7 @@ _PACKAGES = {
     "nsenter": "util-linux",
     "ping": "iputils-ping",
     "ss": "iproute2",
+    "ssh-keygen": "openssh-client",
     "strace": "strace",
     "tcpdump": "tcpdump",
     "traceroute": "traceroute",

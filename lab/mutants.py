@@ -10,6 +10,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Protocol
 
+from lab.errors import UsageError
 from lab.running import Lab
 
 
@@ -41,3 +42,18 @@ def command(node: str, *arguments: str) -> Sabotage:
         lab[node].run(*arguments).check()
 
     return run_it
+
+
+def reconfigured(node: str, service: str, old: str, new: str) -> Sabotage:
+    """Return what replaces a text in a service's configuration and starts it again."""
+
+    def reconfigure(lab: Lab) -> None:
+        running = lab[node].services[service]
+        changed = {path: text.replace(old, new) for path, text in running.program.files.items() if old in text}
+        if not changed:
+            msg = f'{node}/{service}: "{old}" is nowhere in its configuration'
+            raise UsageError(msg)
+        lab.backend.write(node, changed)
+        running.restart()
+
+    return reconfigure

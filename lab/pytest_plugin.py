@@ -4,7 +4,7 @@
     def test_the_host_learns_the_better_gateway(lab): ...
 
 A test has a lab of its own; `@pytest.mark.topology("redirect.yaml", reuse=True)` shares one among the tests that
-ask for the same, until one of them fails.
+ask for the same, until one of them fails or does something to its links.
 """
 
 from __future__ import annotations
@@ -23,11 +23,15 @@ import pytest
 from lab.artifacts import write_artifacts
 from lab.backends.base import Backend
 from lab.backends.netns.client import NetnsBackend
+from lab.errors import LabError
+from lab.faults.model import FaultState
 from lab.load import load
 from lab.mutants import Sabotage
 from lab.plan.model import Plan
 from lab.plan.planner import plan
 from lab.running import Lab
+from lab.services import kinds
+from lab.services.service import crashed
 from lab.trace.trace import NoSuchPacketError
 
 _LAB = pytest.StashKey[Lab]()
@@ -106,7 +110,7 @@ class Labs:
     def give_back(self, lab: Lab, *, failed: bool) -> None:
         """Take a lab down, unless others will use it or a person will look at it."""
         is_shared = lab in self.shared.values()
-        if is_shared and not failed:
+        if is_shared and not failed and lab.faults() == FaultState():  # what was done to its links stays with it
             lab.captures.clear()
             return
         self.shared = {planned: other for planned, other in self.shared.items() if other is not lab}
@@ -151,7 +155,7 @@ def lab(request: pytest.FixtureRequest, labs: Labs, mutant: Sabotage | None) -> 
     if mark is None:
         pytest.fail('the `lab` fixture needs @pytest.mark.topology("FILE")', pytrace=False)
     source = _find(mark.args[0], request)
-    planned = _with_sysctls(plan(load(source)), mark.kwargs.get("sysctls", {}))
+    planned = _with_sysctls(plan(load(source, kinds)), mark.kwargs.get("sysctls", {}))
     reuse = mark.kwargs.get("reuse", False) and mutant is None
     running = labs.reused(planned, source) if reuse else labs.fresh(planned, source)
     request.node.stash[_LAB] = running
@@ -172,6 +176,8 @@ def pytest_runtest_makereport(
 ) -> Generator[None, pytest.TestReport, pytest.TestReport]:
     """While the lab of a failed test is still up, keep what tells why, and say where."""
     report = yield
+    if call.when == "call" and _LAB in item.stash:
+        _report_crashes(item.stash[_LAB], report)
     if call.when == "call" and report.failed and _LAB in item.stash:
         item.stash[_FAILED] = True
         running = item.stash[_LAB]
@@ -181,6 +187,23 @@ def pytest_runtest_makereport(
             lines.append(f"the lab is still up: lab shell --lab {running.name} NODE; lab down {running.name}")
         report.sections.append((f"lab {running.name}", "\n".join(lines)))
     return report
+
+
+def _report_crashes(running: Lab, report: pytest.TestReport) -> None:
+    """Let a test fail in which a service ended that nobody had stopped, and tell it with one that fails anyway."""
+    if not any(node.services for node in running.plan.nodes):
+        return
+    try:
+        crashes = crashed(running.backend)
+    except LabError:  # the lab itself is gone, which its teardown will tell
+        return
+    if not crashes:
+        return
+    if report.passed:
+        report.outcome = "failed"
+        report.longrepr = "a service ended during the test: " + "\n".join(crashes)
+    else:
+        report.sections.append(("services that ended during the test", "\n".join(crashes)))
 
 
 def _no_mutant(_lab: Lab) -> None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import socket
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import ExitStack
 from functools import cached_property
 from ipaddress import ip_interface
@@ -15,12 +15,17 @@ from lab.backends.base import Backend, RunningLab
 from lab.backends.netns.client import NetnsBackend
 from lab.capture import Capture, arm_all
 from lab.errors import UsageError
+from lab.faults.model import Fault, FaultState
 from lab.plan.model import Plan, PlannedInterface, PlannedNode
 from lab.probes import icmp, raw
 from lab.process import Completed, Process
+from lab.services import start_all
 
 if TYPE_CHECKING:
     from testinfra.host import Host
+
+    from lab.link.instrument import Link
+    from lab.services.service import Service
 
 
 class Lab:
@@ -45,6 +50,8 @@ class Lab:
         Raises:
             LabError: it could not be built; nothing is left of it.
         """
+        if any(node.services for node in plan.nodes):
+            options["settle"] = start_all
         if backend is not None:
             return cls(backend.up(plan, **options))
         own = NetnsBackend()
@@ -84,7 +91,7 @@ class Lab:
             UsageError: when it is entered: no such node or interface.
         """
         chosen = self.targets(*(targets or self.nodes))
-        capture = Capture(lambda: arm_all(self.backend, chosen, expression))
+        capture = Capture(lambda: arm_all(self.backend, chosen, expression), self.backend.watch)
         self.captures.append(capture)
         return capture
 
@@ -100,6 +107,50 @@ class Lab:
             node = self[name]
             found += [(name, interface)] if interface else [(name, planned.name) for planned in node.plan.interfaces]
         return found
+
+    def cut(self, *targets: str, carrier: bool = False) -> None:
+        """Let nothing pass there any more, as if a cable were broken inside; nobody is told.
+
+        Args:
+            targets: "NODE:INTERFACE", a node, or a network; two of them mean what is between: two nodes that share
+                a network, or a node and a network. See `lab.faults.places`.
+            carrier: let the nodes' interfaces notice, as when a plug is pulled.
+
+        Raises:
+            UsageError: the lab has nothing of that name, or the two do not meet.
+        """
+        self.backend.fault(Fault("cut", targets, carrier))
+
+    def partition(self, *groups: Sequence[str]) -> None:
+        """Part groups of nodes: on no network does one of one group reach one of another.
+
+        Raises:
+            UsageError: there is no such node, or no network that groups share.
+        """
+        self.backend.fault(Fault("partition", tuple(",".join(group) for group in groups)))
+
+    def restore(self, *targets: str | Sequence[str]) -> None:
+        """Undo the cut of these targets, or the partition of these groups; without any, undo all.
+
+        Raises:
+            UsageError: a cut of other targets keeps these apart.
+        """
+        words = tuple(target if isinstance(target, str) else ",".join(target) for target in targets)
+        self.backend.fault(Fault("restore", words))
+
+    def start_timeline(self) -> int:
+        """Let the file's timeline begin now; return how many events it has.
+
+        `lab up` starts it by itself. A test does when it is ready, with its captures armed, say.
+
+        Raises:
+            UsageError: it has begun already.
+        """
+        return self.backend.start_timeline()
+
+    def faults(self) -> FaultState:
+        """Return what is cut and killed now, and the marks of what was done."""
+        return self.backend.faults()
 
     def down(self) -> None:
         """Take the lab down and return when nothing of it is left."""
@@ -159,6 +210,51 @@ class Node:
         msg = f'"{self.name}" has no IPv{version} address on "{interface.network}"'
         raise UsageError(msg)
 
+    @cached_property
+    def services(self) -> Mapping[str, Service]:
+        """The node's services by name, in the file's order."""
+        from lab.services.service import services_of  # noqa: PLC0415 - slow to import, and many labs have none
+
+        return {name: service for (node, name), service in services_of(self.lab.backend).items() if node == self.name}
+
+    def link(self, network: str | None = None) -> Link:
+        """Return the programmable wire (`wire: true`) to a network; the only one if none is named.
+
+        The first call takes the frames of all wires of the lab into this process, until the lab is down.
+
+        Raises:
+            UsageError: the interface is no wire, or another program has the lab's wires.
+        """
+        return self.lab.backend.link(self.name, self.interface(network).name)
+
+    def impair(
+        self,
+        network: str | None = None,
+        *,
+        out: Mapping[str, Any] | None = None,
+        incoming: Mapping[str, Any] | None = None,
+        **both: Any,
+    ) -> None:
+        """Change what happens to frames on the way to a network and back; it replaces what there was.
+
+            client.impair("lan", delay="10ms", out={"loss": "1%"})
+            client.impair("lan")
+
+        Args:
+            out: what is different for frames that the node sends, as in a topology file.
+            incoming: for those that it is sent.
+            both: delay, jitter, rate, queue, loss, duplicate, reorder, corrupt.
+
+        Raises:
+            UsageError: an unknown impairment, or a value that makes no sense.
+            NotSupportedError: this kernel cannot do it on an interface that is no wire.
+        """
+        from lab.plan.impairments import from_settings  # noqa: PLC0415 - slow to import: it has pydantic behind it
+
+        interface = self.interface(network)
+        directions = {key: value for key, value in (("out", out), ("in", incoming)) if value is not None}
+        self.lab.backend.impair(self.name, interface.name, *from_settings({**both, **directions}, interface.mtu))
+
     def start(self, *arguments: str, **options: Any) -> Process:
         """Start a program in the node; it is stopped with the lab at the latest.
 
@@ -206,6 +302,31 @@ class Node:
         """Send an IPv4 packet made by hand (`lab.probes.raw`), whatever source address it claims."""
         with self.socket(socket.AF_INET, socket.SOCK_RAW, socket.IPPROTO_RAW) as channel:
             raw.send_packet(channel, packet)
+
+    def kill(self) -> None:
+        """Let the node lose its power: its programs end, and its interfaces fall silent, without a word to anybody.
+
+        Nothing is started in it until it boots; `lab exec` still opens a way in, to a machine without a network.
+
+        Raises:
+            NotSupportedError: this machine's kernel cannot make it forget its connections.
+        """
+        self.lab.backend.fault(Fault("kill", (self.name,)))
+
+    def boot(self) -> None:
+        """Give a killed node its power back: the plan's addresses and routes, and the services that ran.
+
+        It knows nothing of connections of before, and answers them with a reset. A node that was not killed stays
+        as it is.
+
+        Raises:
+            LabError: a service ends, or does not become ready in time.
+        """
+        self.lab.backend.fault(Fault("start", (self.name,)))
+        if self.plan.services:
+            from lab.services.start import await_ready  # noqa: PLC0415 - slow to import, and many nodes have none
+
+            await_ready(self.lab.backend, self.name)
 
     def sysctl(self, key: str, value: str | int | None = None) -> str:
         """Return a sysctl ("net.ipv4.ip_forward"), after setting it if there is a value.

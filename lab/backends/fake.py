@@ -16,9 +16,10 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, NoReturn
 
-from lab.backends.base import LabFacts
+from lab.backends.base import LabFacts, RunningLab, ServiceStatus
 from lab.errors import BackendError, LabExistsError, NotSupportedError, UsageError
-from lab.plan.model import Plan
+from lab.faults.model import Fault, FaultState, Mark
+from lab.plan.model import Impairment, Plan
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,6 +70,28 @@ class FakeProcess:
         if self.exit_code is None and (number == signal.SIGKILL or number not in self.ignores):
             self.exit_code = -number
 
+    def close(self) -> None:
+        """There is nothing to give back."""
+
+
+class FakeMarks:
+    """See `lab.backends.base.MarkFeed`: one that never has any."""
+
+    def __init__(self) -> None:
+        self._descriptor = os.eventfd(0, os.EFD_CLOEXEC)
+
+    def fileno(self) -> int:
+        """Return a descriptor that never becomes readable."""
+        return self._descriptor
+
+    def read(self) -> list[Mark]:
+        """Return no marks."""
+        return []
+
+    def close(self) -> None:
+        """Give the descriptor back."""
+        os.close(self._descriptor)
+
 
 @dataclass(slots=True)
 class FakeLab:
@@ -89,9 +112,12 @@ class FakeLab:
         environment: Mapping[str, str],
         cwd: Path,
         files: tuple[int, int, int],
+        service: str = "",
+        unprivileged: bool = False,
     ) -> FakeProcess:
         """Look the program up, and write what it says."""
-        self._reach(node, "spawn", *arguments)
+        how = [*([f"service {service}"] if service else []), *(["unprivileged"] if unprivileged else [])]
+        self._reach(node, "spawn", *arguments, *how)
         program = self.backend.programs.get(tuple(arguments))
         if program is None:
             raise UsageError(f"{node}: cannot run {arguments[0]}: no answer is given to {' '.join(arguments)}")
@@ -118,6 +144,55 @@ class FakeLab:
             raise UsageError(f"{node}: sysctl {key}: No such file or directory")
         own[key] = own[key] if value is None else value
         return own[key]
+
+    @property
+    def folder(self) -> Path:
+        """A folder that is not there: nothing is kept of a lab in memory."""
+        return Path("/nonexistent") / self.plan.name
+
+    def write(self, node: str, files: Mapping[str, str]) -> None:
+        """Record the files."""
+        for path, text in files.items():
+            self._reach(node, "write", path, text)
+
+    def services(self) -> list[ServiceStatus]:
+        """Return none: programs started as services are like all others here."""
+        return []
+
+    def follow(self, node: str, service: str) -> NoReturn:
+        """Refuse: there are no services."""
+        raise UsageError(f'{node} has no service "{service}"')
+
+    def respawn(self, node: str, service: str) -> NoReturn:
+        """Refuse: there are no services."""
+        raise UsageError(f'{node} has no service "{service}"')
+
+    def impair(self, node: str, interface: str, out: Impairment | None, incoming: Impairment | None) -> None:
+        """Record it."""
+        self._reach(node, "impair", interface, repr(out), repr(incoming))
+
+    def link(self, node: str, interface: str) -> NoReturn:
+        """Refuse: there are no wires."""
+        self._reach(node, "link", interface)
+        raise UsageError(f"{node}:{interface} is no wire; a fake lab has none")
+
+    def fault(self, fault: Fault) -> bool:
+        """Record it."""
+        self.backend.attach(self.plan.name)
+        self.backend.record.append(("fault", repr(fault)))
+        return True
+
+    def faults(self) -> FaultState:
+        """Return that nothing is wrong."""
+        return FaultState()
+
+    def start_timeline(self) -> int:
+        """Return how many events there are; none will happen."""
+        return len(self.plan.timeline)
+
+    def watch(self) -> FakeMarks:
+        """Return a feed without marks."""
+        return FakeMarks()
 
     def processes(self) -> list[dict[str, Any]]:
         """Return the programs that wait for a signal."""
@@ -171,6 +246,7 @@ class FakeBackend:
         detached: bool = False,
         shared: Sequence[Path] = (),
         on_step: Callable[[str], None] = lambda _step: None,
+        settle: Callable[[RunningLab], None] = lambda _lab: None,
     ) -> FakeLab:
         """Remember the lab."""
         self.record.append(("up", plan.name, *(["detached"] if detached else []), *map(str, shared)))
@@ -181,6 +257,11 @@ class FakeBackend:
             if step == self.failing_step:
                 raise BackendError(f"{step}: fails, as the fake backend was asked to")
         self.labs[plan.name] = FakeLab(plan, self, source, {node.name: dict(node.sysctls) for node in plan.nodes})
+        try:
+            settle(self.labs[plan.name])
+        except BaseException:
+            del self.labs[plan.name]
+            raise
         return self.labs[plan.name]
 
     def running(self) -> list[LabFacts]:

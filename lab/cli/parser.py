@@ -74,6 +74,19 @@ def make_parser() -> argparse.ArgumentParser:
     capture.add_argument("-w", "--write", metavar="FILE", help='write a pcap file instead of lines; "-" is stdout')
     capture.add_argument("-c", "--count", metavar="N", type=_positive, help="end after N packets")
 
+    _add_faults(commands)
+
+    logs = _command(commands, "logs", "show what a node's services have written")
+    _add_lab(logs)
+    logs.add_argument("node", metavar="NODE")
+    logs.add_argument("service", metavar="SERVICE", nargs="?", help="one of them; all if none is named")
+    logs.add_argument("-f", "--follow", action="store_true", help="go on with what they write, until Ctrl-C")
+
+    restart = _command(commands, "restart", "stop a service and start it again")
+    _add_lab(restart)
+    restart.add_argument("node", metavar="NODE")
+    restart.add_argument("service", metavar="SERVICE")
+
     _command(
         commands,
         "doctor",
@@ -94,6 +107,43 @@ def _command(
             "--format", choices=("text", "json"), default="text", help="text for people (default) or JSON"
         )
     return command
+
+
+def _add_faults(commands: argparse._SubParsersAction[_Parser]) -> None:
+    cut = _command(commands, "cut", "let nothing pass any more at an interface, a node, a network, or between two")
+    _add_lab(cut)
+    cut.add_argument(
+        "targets",
+        metavar="TARGET",
+        nargs="+",
+        help="NODE:IFACE, NODE or NETWORK; two of them mean what is between: NODE NODE, or NODE NETWORK",
+    )
+    cut.add_argument("--carrier", action="store_true", help="let the nodes notice, as when a plug is pulled")
+
+    restore = _command(commands, "restore", "undo a cut or a partition; without a target all of them")
+    _add_lab(restore)
+    restore.add_argument("targets", metavar="TARGET", nargs="*", help="as they were given to cut or partition")
+
+    partition = _command(commands, "partition", "part groups of nodes, so that none of one reaches any of another")
+    _add_lab(partition)
+    partition.add_argument("targets", metavar="GROUP", nargs="+", help="nodes with commas between them: a,b c,d")
+
+    kill = _command(commands, "kill", "let a node lose its power: its programs end, and its interfaces fall silent")
+    start = _command(commands, "start", "give a killed node its power back: addresses, routes, services")
+    for command in (kill, start):
+        _add_lab(command)
+        command.add_argument("nodes", metavar="NODE", nargs="+")
+
+    impair = _command(commands, "impair", "change the delay, rate or losses of a node's links; it replaces what was")
+    _add_lab(impair)
+    impair.add_argument("target", metavar="NODE[:IFACE]", help="one interface, or all of a node's")
+    impair.add_argument(
+        "settings",
+        metavar="KEY=VALUE",
+        nargs="*",
+        help="as in a topology file: delay=10ms jitter=2ms rate=10mbit queue=50p loss=1%% duplicate=1%% reorder=1%% "
+        "corrupt=1%%; out.delay=10ms and in.delay=10ms are for one direction; none at all ends it",
+    )
 
 
 def _add_lab(command: _Parser) -> None:

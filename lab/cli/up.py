@@ -13,6 +13,7 @@ from typing import Self
 
 from lab.backends.netns.client import NetnsBackend
 from lab.errors import UsageError
+from lab.services import kinds, start_all
 
 
 def run(options: argparse.Namespace) -> int:
@@ -25,12 +26,21 @@ def run(options: argparse.Namespace) -> int:
         from lab.plan.planner import plan  # noqa: PLC0415
 
         file = Path(options.file)
-        planned = plan(load(file))
+        planned = plan(load(file, kinds))
         if options.name is not None:
             planned = replace(planned, name=checked_name(options.name))
         shared = [Path.cwd(), file.resolve().parent, Path(sys.prefix)]
         with Progress() as progress:
-            backend.up(planned, source=str(file.resolve()), detached=True, shared=shared, on_step=progress.show)
+            lab = backend.up(
+                planned,
+                source=str(file.resolve()),
+                detached=True,
+                shared=shared,
+                on_step=progress.show,
+                settle=lambda lab: start_all(lab, progress.show),
+            )
+        if planned.timeline:
+            lab.start_timeline()
     finally:
         backend.close()
     if options.format == "json":
@@ -40,6 +50,9 @@ def run(options: argparse.Namespace) -> int:
     print(f"{planned.name} is up: {parts}, {time.monotonic() - started:.2f} s")
     for note in planned.notes:
         print(f"note: {note}")
+    if planned.timeline:
+        last = planned.timeline[-1].at_us / 1e6
+        print(f"timeline: {len(planned.timeline)} events from now on, the last after {last:g} s")
     first = planned.nodes[0].name
     print(f"try: lab exec {first} -- ip addr | lab shell {first} | lab capture {first} | lab down {planned.name}")
     return 0

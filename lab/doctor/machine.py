@@ -71,7 +71,7 @@ def _seqpacket() -> str:
 
 def _state_folder() -> str:
     """Keep a lab's state and be found by it, as a lab without nodes."""
-    plan = Plan(name=f"doctor-{os.getpid()}", networks=(), nodes=(), hosts_file="", notes=())
+    plan = Plan(name=f"doctor-{os.getpid()}", networks=(), nodes=(), domain="test", hosts_file="", notes=())
     try:
         entry = registry.create(plan, "")
     except BackendError as error:

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import os
 import stat
+from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from lab.errors import TopologyError
-from lab.load import build, networks, references, tree
+from lab.load import build, impairments, needs, networks, options, references, timeline, tree
+from lab.load.options import Services
 from lab.load.problem import first_of
 from lab.spec.quoting import escape
 
@@ -20,18 +22,25 @@ __all__ = ["load", "loads"]
 _LARGEST = 1024 * 1024
 
 
-def load(path: str | os.PathLike[str]) -> Topology:
+def load(path: str | os.PathLike[str], kinds: Callable[[], Services] | None = None) -> Topology:
     """Read a topology file.
+
+    Args:
+        kinds: returns the kinds of service that there are, each with a model of its options; without it, neither
+            is checked here.
 
     Raises:
         TopologyError: the file cannot be read, or is no topology.
     """
     source = str(path)
-    return loads(_read(Path(path), escape(source, limit=200)), source)
+    return loads(_read(Path(path), escape(source, limit=200)), source, kinds)
 
 
-def loads(text: str | bytes, source: str = "<string>") -> Topology:
+def loads(text: str | bytes, source: str = "<string>", kinds: Callable[[], Services] | None = None) -> Topology:
     """Read a topology from text, or from bytes in UTF-8; messages call it `source`.
+
+    Args:
+        kinds: as in `load`.
 
     Raises:
         TopologyError: the first problem in the text's order, and how many more there are.
@@ -42,7 +51,9 @@ def loads(text: str | bytes, source: str = "<string>") -> Topology:
     located = tree.parse(text, shown)
     topology, problems = build.topology(located.data)
     if topology is not None:
-        problems = [*networks.problems(topology), *references.problems(topology)]
+        problems = [*networks.problems(topology), *references.problems(topology), *impairments.problems(topology)]
+        problems += [*timeline.problems(topology)]
+        problems += [*needs.problems(topology), *(options.problems(topology, kinds) if kinds else ())]
     if topology is None or problems:
         raise first_of(problems, located, shown)
     return topology

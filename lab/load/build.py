@@ -2,27 +2,31 @@
 
 from __future__ import annotations
 
+import re
 from typing import TYPE_CHECKING, Any
 
 from pydantic import BaseModel, ValidationError
 
 from lab.load.problem import Problem
-from lab.spec.models import InterfaceSpec, NetworkSpec, NodeSpec, RouteSpec, Topology
+from lab.spec.models import EventSpec, ImpairmentSpec, InterfaceSpec, NetworkSpec, NodeSpec, RouteSpec, Topology
 from lab.spec.quoting import show
 from lab.spec.values import REFUSED
 
 if TYPE_CHECKING:
+    from collections.abc import Collection
+
     from pydantic_core import ErrorDetails
 
     from lab.load.tree import Path
 
-_KINDS = ("host", "router")
+_QUOTED = re.compile("'([^']*)'")
 _ALLOWED = {
     "bool_type": "allowed are true and false",
     "dict_type": "allowed is a mapping, lines of `key: value`",
     "int_type": "allowed is a whole number, without quotes",
     "mapping_type": "allowed is a mapping, lines of `key: value`",
     "model_type": "allowed is a mapping, lines of `key: value`",
+    "string_type": "allowed is text, in quotes if it looks like something else",
     "tuple_type": "allowed is a list, lines of `- entry`",
 }
 
@@ -36,24 +40,30 @@ def topology(data: Any) -> tuple[Topology | None, list[Problem]]:
         # A misspelt key is missing too: that is one mistake, and the unknown key shows where it is.
         misspelt = {details["loc"][:-1] for details in found if details["type"] == "extra_forbidden"}
         told = (one for one in found if one["type"] != "missing" or one["loc"][:-1] not in misspelt)
-        return None, [_problem(details) for details in told]
+        return None, [problem(details, _keys_at(details["loc"][:-1])) for details in told]
 
 
-def _problem(error: ErrorDetails) -> Problem:
-    path, kind = error["loc"], error["type"]
+def problem(error: ErrorDetails, keys: Collection[str], within: Path = ()) -> Problem:
+    """Return an error of pydantic's as a problem.
+
+    Args:
+        keys: those that are allowed where the error is.
+        within: the path to what was validated.
+    """
+    path, kind = (*within, *error["loc"]), error["type"]
     if kind == REFUSED:
         at_key = path[-1] == "[key]"  # pydantic's mark for a mapping's key
         return Problem(path[:-1] if at_key else path, error["ctx"]["text"], at_key=at_key)
     if kind == "extra_forbidden":
         key = str(path[-1])
-        return Problem(path, f"unknown key {show(key)}", at_key=True, unknown=key, known=_keys_at(path[:-1]))
+        return Problem(path, f"unknown key {show(key)}", at_key=True, unknown=key, known=keys)
     if kind == "missing":
         return Problem(path[:-1], f"the key {show(path[-1])} is missing; add it")
     if kind == "too_short":
         return Problem(path, "found none; at least one is needed")
     found = f"found {show(error['input'])}"
     if kind == "literal_error":
-        return Problem(path, found, unknown=str(error["input"]), known=_KINDS)
+        return Problem(path, found, unknown=str(error["input"]), known=_QUOTED.findall(error["ctx"]["expected"]))
     return Problem(path, f"{found}; {_allowed(kind, error)}")
 
 
@@ -77,6 +87,12 @@ def _keys_at(path: Path) -> tuple[str, ...]:
             model = NodeSpec
         case ("nodes", _, "networks", _):
             model = InterfaceSpec
+        case ("nodes", _, "networks", _, "out" | "in"):
+            model = ImpairmentSpec
         case ("nodes", _, "routes", _):
             model = RouteSpec
-    return tuple(model.model_fields)
+        case ("timeline", _):
+            model = EventSpec
+        case ("timeline", _, "out" | "in"):
+            model = ImpairmentSpec
+    return tuple(field.alias or name for name, field in model.model_fields.items())

@@ -129,8 +129,25 @@ def become_root_of_user_namespace() -> None:
     Raises:
         OSError: the kernel or its security module refuses.
     """
+    _enter_user_namespace(0)
+
+
+def become_nobody_in_particular(uid: int) -> None:
+    """Enter a new user namespace as `uid`, which is what the caller's own uid and gid are called there.
+
+    A program that is executed next has no capabilities, and files of the caller's are still its own. To programs
+    that give root's powers up, with system calls that a user namespace refuses, it looks as if they had.
+    The process must have one thread.
+
+    Raises:
+        OSError: the kernel or its security module refuses.
+    """
+    _enter_user_namespace(uid)
+
+
+def _enter_user_namespace(inside: int) -> None:
     uid, gid = os.geteuid(), os.getegid()
     unshare(Clone.USER)
-    for name, text in (("setgroups", "deny"), ("uid_map", f"0 {uid} 1"), ("gid_map", f"0 {gid} 1")):
+    for name, text in (("setgroups", "deny"), ("uid_map", f"{inside} {uid} 1"), ("gid_map", f"{inside} {gid} 1")):
         with open(f"/proc/self/{name}", "w", encoding="ascii") as file:  # noqa: PTH123 - Path is not quicker to read
             file.write(text)

@@ -10,7 +10,7 @@ import functools
 import os
 import socket
 import struct
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from dataclasses import dataclass
 from ipaddress import IPv4Address, IPv4Network, IPv6Address, IPv6Network, ip_interface, ip_network
 from typing import Any
@@ -19,7 +19,7 @@ from pyroute2.netlink.rtnl.ifaddrmsg import ifaddrmsg
 from pyroute2.netlink.rtnl.ifinfmsg import ifinfmsg
 from pyroute2.netlink.rtnl.rtmsg import rtmsg
 
-_NEWLINK, _GETLINK, _NEWADDR, _NEWROUTE = 16, 18, 20, 24
+_NEWLINK, _GETLINK, _NEWADDR, _DELADDR, _GETADDR, _NEWROUTE = 16, 18, 20, 21, 22, 24
 _NLMSG_ERROR, _NLMSG_DONE = 2, 3
 _REQUEST, _ACK, _DUMP, _REPLACE, _EXCLUSIVE, _CREATE = 0x1, 0x4, 0x300, 0x100, 0x200, 0x400
 _UP = 1
@@ -32,6 +32,7 @@ _IPV6 = 6
 _HEADER = struct.Struct("=IHHII")
 _ERROR = struct.Struct("=i")
 _LINK = struct.Struct("=BxHiII")  # the fixed part of struct ifinfomsg
+_ADDRESS = struct.Struct("=BBBBI")  # struct ifaddrmsg
 _RUNNING = 0x40  # IFF_RUNNING
 _REMEMBERED = 1000  # requests that are the same for all nodes of a network, and take time to encode
 # Placeholders that occur nowhere else in a message.
@@ -102,15 +103,25 @@ def all_running(channel: socket.socket, *, but: frozenset[int]) -> bool:
 
     A veth's carrier and a bridge port's forwarding come a moment after both ends are up.
     """
+    return all(running for index, running in _states(channel) if index != LOOPBACK_INDEX and index not in but)
+
+
+def are_running(channel: socket.socket, indexes: Collection[int]) -> bool:
+    """Whether these interfaces of the channel's namespace can carry packets now."""
+    return all(running for index, running in _states(channel) if index in indexes)
+
+
+def _states(channel: socket.socket) -> list[tuple[int, bool]]:
+    """Return (index, whether it can carry packets) of every interface."""
     header = {"type": _GETLINK, "flags": _REQUEST | _DUMP}
     channel.sendall(_encode(ifinfmsg(), header, {}))
-    running = True
+    found: list[tuple[int, bool]] = []
     while True:
         for kind, _number, body in _messages(channel.recv(1 << 17)):
             if kind == _NLMSG_DONE:
-                return running
+                return found
             _family, _type, index, flags, _change = _LINK.unpack_from(body)
-            running = running and (index == LOOPBACK_INDEX or index in but or bool(flags & _RUNNING))
+            found.append((index, bool(flags & _RUNNING)))
 
 
 def bridge(name: str, mtu: int) -> Request:
@@ -177,11 +188,68 @@ def up(index: int, name: str) -> Request:
     return Request(_encode(ifinfmsg(), header, {"index": index, "flags": _UP, "change": _UP}), f"{name} up")
 
 
+def down(index: int, name: str) -> Request:
+    """Take an interface down: its routes go with it, and its IPv6 addresses."""
+    header = {"type": _NEWLINK, "flags": _REQUEST}
+    return Request(_encode(ifinfmsg(), header, {"index": index, "flags": 0, "change": _UP}), f"{name} down")
+
+
+def change(
+    index: int,
+    name: str,
+    *,
+    new_name: str = "",
+    mac: str = "",
+    mtu: int = 0,
+    queue: int = 0,
+    bridge_index: int = 0,
+    is_up: bool | None = None,
+) -> Request:
+    """Change an interface, in what is given only; a name and a MAC address while it is down.
+
+    Args:
+        queue: packets that wait to be sent at the most.
+        bridge_index: that of the bridge that it becomes a port of.
+    """
+    given = (
+        ("IFLA_IFNAME", new_name),
+        ("IFLA_ADDRESS", mac),
+        ("IFLA_MTU", mtu),
+        ("IFLA_TXQLEN", queue),
+        ("IFLA_MASTER", bridge_index),
+    )
+    fields = {"index": index, "attrs": [(key, value) for key, value in given if value]}
+    if is_up is not None:
+        fields |= {"flags": _UP if is_up else 0, "change": _UP}
+    return Request(_encode(ifinfmsg(), {"type": _NEWLINK, "flags": _REQUEST}, fields), f"interface {name}")
+
+
 def address(index: int, with_prefix: str) -> Request:
     """Add an address ("10.0.1.10/24") to the interface of this index, with its broadcast address."""
     own = ip_interface(with_prefix)
     data = _any_address(index, own.network)
     return Request(data.replace(_ANY_ADDRESS[own.version].packed, own.ip.packed), f"address {with_prefix}")
+
+
+def carrier(index: int, name: str, *, there: bool) -> Request:
+    """Give an interface its carrier or take it away; only some drivers let themselves be told (TAP devices do)."""
+    header = {"type": _NEWLINK, "flags": _REQUEST}
+    fields = {"index": index, "attrs": [("IFLA_CARRIER", int(there))]}
+    return Request(_encode(ifinfmsg(), header, fields), f"{name} carrier")
+
+
+def address_removals(channel: socket.socket) -> list[Request]:
+    """Return what removes each address that the channel's namespace has now, but for those of `lo`."""
+    channel.sendall(_encode(ifaddrmsg(), {"type": _GETADDR, "flags": _REQUEST | _DUMP}, {}))
+    found: list[Request] = []
+    while True:
+        for kind, _number, body in _messages(channel.recv(1 << 17)):
+            if kind == _NLMSG_DONE:
+                return found
+            _family, _length, _flags, _scope, index = _ADDRESS.unpack_from(body)
+            if index != LOOPBACK_INDEX:
+                header = _HEADER.pack(_HEADER.size + len(body), _DELADDR, _REQUEST, 0, 0)
+                found.append(Request(header + body, "removal of an address"))
 
 
 @functools.lru_cache(_REMEMBERED)

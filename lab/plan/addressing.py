@@ -6,6 +6,7 @@ from ipaddress import IPv6Address
 from itertools import chain, count
 from typing import TYPE_CHECKING
 
+from lab.plan.impairments import impairments
 from lab.plan.model import PlannedInterface
 from lab.spec.segments import IPV4, host_range, named_addresses
 
@@ -38,14 +39,19 @@ def interfaces(topology: Topology, subnets: Subnets) -> dict[str, dict[str, Plan
         for network, interface in spec.networks.items():
             addresses = [(_address(interface, one, free[one]), one.prefixlen) for one in subnets[network]]
             mac = interface.mac or _mac(addresses[0][0], indexes[network], macs[network])
+            mtu = interface.mtu or topology.networks[network].mtu
+            out, incoming = impairments(interface, mtu)
             planned[node][network] = PlannedInterface(
                 name=f"eth{len(planned[node])}",
                 network=network,
                 port=f"p{next(ports)}",
                 mac=mac,
-                mtu=interface.mtu or topology.networks[network].mtu,
+                mtu=mtu,
                 addresses=tuple(f"{address}/{length}" for address, length in addresses),
                 offload=interface.offload,
+                out=out,
+                incoming=incoming,
+                wire=interface.wire,
             )
     return planned
 

@@ -5,8 +5,10 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from lab.plan.addressing import interfaces
-from lab.plan.model import Plan, PlannedNetwork, PlannedNode
+from lab.plan.model import Plan, PlannedNetwork, PlannedNode, PlannedService
 from lab.plan.routing import Wiring, routes
+from lab.plan.timeline import timeline
+from lab.spec.needs import meant_by
 from lab.spec.segments import FAMILIES, IPV4, IPV6, all_subnets, shared_network, subnet_of
 
 if TYPE_CHECKING:
@@ -31,8 +33,11 @@ def plan(topology: Topology) -> Plan:
             for index, (name, spec) in enumerate(topology.networks.items())
         ),
         nodes=tuple(_node(wiring, node, found[node]) for node in topology.nodes),
+        domain=topology.domain,
         hosts_file=_hosts_file(topology, planned),
         notes=notes,
+        seed=topology.seed,
+        timeline=timeline(topology, planned),
     )
 
 
@@ -56,6 +61,19 @@ def _node(wiring: Wiring, node: str, found: tuple[PlannedRoute, ...]) -> Planned
         environment=tuple(spec.environment.items()),
         ipv6=any(subnet_of(wiring.subnets, network, IPV6) for network in spec.networks),
         resolv_conf=_resolv_conf(wiring, node),
+        services=_services(wiring.topology, node),
+    )
+
+
+def _services(topology: Topology, node: str) -> tuple[PlannedService, ...]:
+    return tuple(
+        PlannedService(
+            name=name,
+            kind=spec.kind or name,
+            needs=tuple(dict.fromkeys(one for need in spec.needs for one in meant_by(topology, need))),
+            options=spec.options,
+        )
+        for name, spec in topology.nodes[node].services.items()
     )
 
 
@@ -64,7 +82,7 @@ def _resolv_conf(wiring: Wiring, node: str) -> str:
     if resolver is None:
         return "# no resolver is set\n"
     address = _reachable(wiring, node, resolver) if isinstance(resolver, str) else resolver
-    return f"nameserver {address}\n"
+    return f"nameserver {address}\nsearch {wiring.topology.domain}\n"
 
 
 def _reachable(wiring: Wiring, node: str, other: str) -> str:

@@ -26,6 +26,8 @@ _RESERVED = frozenset({"localhost", "ip6-localhost", "ip6-loopback", NO_GATEWAY,
 LAB_NAME = r"[a-z][a-z0-9-]{0,31}"
 NAME = r"[a-z][a-z0-9_-]{0,31}"
 MAC = r"[0-9A-Fa-f]{2}(:[0-9A-Fa-f]{2}){5}"
+NEED = rf"{NAME}(/{NAME})?"
+TARGET = rf"{NAME}(:[a-z][a-z0-9]{{0,14}})?"
 SYSCTL_KEY = r"net(\.[A-Za-z0-9_-]+)+"
 VARIABLE = r"[A-Za-z_][A-Za-z0-9_]*"
 _LABEL = r"[A-Za-z0-9_]([A-Za-z0-9_-]{0,61}[A-Za-z0-9_])?"
@@ -155,6 +157,20 @@ def host_name(value: object) -> str:
     if value.lower() in _RESERVED or value.rpartition(".")[2].isdigit():
         raise refused(f"{show(value)} is no name for a host; choose another one")
     return value
+
+
+def need(value: object) -> str:
+    """Parse what a service needs: a node, or one service of a node."""
+    if isinstance(value, str) and re.fullmatch(NEED, value):
+        return value
+    raise refused(f"found {show(value)}; allowed is a node, or one service of a node, like dns/dnsmasq")
+
+
+def target(value: object) -> str:
+    """Parse what a fault is done to: nodes, interfaces of nodes, or a network; several are parted by commas."""
+    if isinstance(value, str) and re.fullmatch(rf"{TARGET}(,{TARGET})*", value):
+        return value
+    raise refused(f"found {show(value)}; allowed is a node, a network, an interface like client:eth0, or a,b for both")
 
 
 def _address_or_none(value: object) -> Address | None:

@@ -1,14 +1,17 @@
 """Packets as lines in packetdrill's notation, made fit for a terminal.
 
     0.000000 host:eth0 > 10.0.1.10.43210 > 10.0.1.80.80: S 0:0(0) win 64240 <mss 1460,nop,wscale 7>
+    5.000213 -- cut host web
 
-The first `>` says that the interface sent the packet, `<` that it received it.
+The second line is a mark: something that was done to the lab. The first `>` of a packet says that the interface
+sent it, `<` that it received it.
 """
 
 from __future__ import annotations
 
 import re
 
+from lab.faults.model import Mark
 from lab.trace import domain
 from lab.trace.conversation import Connection, Follower, endpoints
 from lab.trace.ethernet import FIRST_ETHERTYPE
@@ -26,7 +29,7 @@ _PROTOCOLS = {PROTOCOL_ICMP: "icmp", PROTOCOL_TCP: "tcp", PROTOCOL_UDP: "udp", P
 class Printer:
     """Turns packets into lines one by one, as they come.
 
-    Times are relative to the first packet, sequence numbers to the first of their connection.
+    Times are relative to the first line, sequence numbers to the first of their connection.
     """
 
     def __init__(self) -> None:
@@ -35,16 +38,23 @@ class Printer:
 
     def line(self, packet: Packet) -> str:
         """Return the packet's line: ASCII without control characters, whatever the packet holds."""
-        if self._start is None:
-            self._start = packet.time_ns
         parts = [
-            _seconds(packet.time_ns - self._start),
+            self._time(packet.time_ns),
             ":".join(filter(None, (packet.node, packet.interface))),
             _ARROWS[packet.direction],
             _text(packet, self._follower.follow(packet)),
             f"[malformed: {'; '.join(packet.malformed)}]" if packet.malformed else "",
         ]
         return printable(" ".join(filter(None, parts)))
+
+    def mark(self, mark: Mark) -> str:
+        """Return the line of something that was done to the lab."""
+        return printable(f"{self._time(mark.time_ns)} -- {mark.text}")
+
+    def _time(self, time_ns: int) -> str:
+        if self._start is None:
+            self._start = time_ns
+        return _seconds(time_ns - self._start)
 
 
 def printable(text: str) -> str:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import heapq
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field
 from operator import attrgetter
@@ -9,6 +10,7 @@ from pathlib import Path
 from typing import Self, overload
 
 from lab.errors import LabError
+from lab.faults.model import Mark
 from lab.trace import collector
 from lab.trace.conversation import Connection, Endpoint, Follower, endpoints
 from lab.trace.notation import Printer
@@ -31,13 +33,16 @@ class Trace:
     Attributes:
         dropped: how many packets the kernel dropped because the capture was too slow to take them.
         whole: the trace that this one was selected from; None if it is itself whole.
+        marks: what was done to the lab meanwhile, sorted by time; a selection keeps all of them.
     """
 
     packets: tuple[Packet, ...] = ()
     dropped: int = 0
     whole: Trace | None = field(default=None, repr=False, compare=False)
+    marks: tuple[Mark, ...] = ()
 
     def __post_init__(self) -> None:
+        object.__setattr__(self, "marks", tuple(sorted(self.marks, key=attrgetter("time_ns"))))
         object.__setattr__(self, "packets", tuple(sorted(self.packets, key=attrgetter("time_ns"))))
 
     @classmethod
@@ -102,9 +107,10 @@ class Trace:
         return _nonempty(self.where(*predicates))[-1]
 
     def lines(self) -> list[str]:
-        """Return one line per packet in packetdrill's notation, times relative to the first."""
+        """Return one line per packet in packetdrill's notation, and one per mark, times relative to the first."""
         printer = Printer()
-        return [printer.line(packet) for packet in self.packets]
+        both: Iterable[Mark | Packet] = heapq.merge(self.marks, self.packets, key=attrgetter("time_ns"))
+        return [printer.mark(one) if isinstance(one, Mark) else printer.line(one) for one in both]
 
     def conversations(self) -> tuple[Conversation, ...]:
         """Return the TCP connections, in the order of their first packets."""
@@ -120,7 +126,7 @@ class Trace:
         )
 
     def _with(self, packets: Iterable[Packet]) -> Self:
-        return type(self)(tuple(packets), self.dropped, self.whole or self)
+        return type(self)(tuple(packets), self.dropped, self.whole or self, self.marks)
 
 
 @dataclass(frozen=True, slots=True)
@@ -150,11 +156,12 @@ class Conversation:
 
 
 def merge(traces: Iterable[Trace]) -> Trace:
-    """Return one trace of many, sorted by time; what the kernel dropped is added up."""
+    """Return one trace of many, sorted by time; what the kernel dropped is added up, and each mark stands once."""
     several = tuple(traces)
     return Trace(
         tuple(packet for trace in several for packet in trace),
         sum(trace.dropped for trace in several),
+        marks=tuple({mark for trace in several for mark in trace.marks}),
     )
 
 

@@ -14,7 +14,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from lab.backends.netns import baseline, files
+from lab.backends.netns import baseline, files, links
+from lab.backends.netns.links import Links
 from lab.errors import BackendError
 from lab.netlink import namespaces, offload, rtnetlink, sysctl
 from lab.netlink.namespaces import Clone
@@ -48,6 +49,7 @@ class Built:
 
     home: Namespaces
     nodes: dict[str, Namespaces]
+    links: Links
 
 
 def build(plan: Plan, staging: Path, shared: tuple[str, ...], on_step: Callable[[str], None]) -> Built:
@@ -71,18 +73,18 @@ def build(plan: Plan, staging: Path, shared: tuple[str, ...], on_step: Callable[
         home = _current()
     nodes = _make_nodes(plan, home, staging, shared, on_step)
     with rtnetlink.open_socket() as switch:
-        bridges = _wire(plan, nodes, switch, on_step)
-        _configure(plan, home, nodes, on_step)
+        bridges, made = _wire(plan, home, nodes, switch, on_step)
+        _configure(plan, home, nodes, made, on_step)
         on_step("links ready")
         with _step("networks"):
             rtnetlink.transact(switch, [rtnetlink.up(index, name) for name, index in bridges.items()])
             # A bridge may take a second to be called running; it forwards as soon as its ports do.
             wait_until(
-                lambda: rtnetlink.all_running(switch, but=frozenset(bridges.values())),
+                lambda: rtnetlink.all_running(switch, but=made.small_bridges | set(bridges.values())),
                 timeout=_LINKS_READY_SECONDS,
                 what="every interface to carry packets",
             )
-    return Built(home, nodes)
+    return Built(home, nodes, made)
 
 
 def _make_nodes(
@@ -100,6 +102,10 @@ def _make_nodes(
                 "/etc/resolv.conf": node.resolv_conf,
                 "/etc/hostname": f"{node.name}\n",
             }
+            if os.path.exists("/etc/nsswitch.conf"):  # noqa: PTH110 - done for every node
+                texts["/etc/nsswitch.conf"] = files.name_service()
+            if node.services:
+                texts["/etc/passwd"] = files.users()
             files.prepare_node(f"{staging}/{node.name}", texts, shared)
             sort = (node.kind, node.ipv6)
             if sort not in settings:
@@ -125,45 +131,37 @@ def _first_of_a_sort(node: PlannedNode) -> list[tuple[str, str]]:
 
 
 def _wire(
-    plan: Plan, nodes: dict[str, Namespaces], switch: socket.socket, on_step: Callable[[str], None]
-) -> dict[str, int]:
-    """Make bridges and wires; return the bridges' indexes by name."""
+    plan: Plan,
+    home: Namespaces,
+    nodes: dict[str, Namespaces],
+    switch: socket.socket,
+    on_step: Callable[[str], None],
+) -> tuple[dict[str, int], Links]:
+    """Make bridges and links; return the bridges' indexes by name, too."""
     on_step("networks")
     with _step("networks"):
         rtnetlink.transact(switch, [rtnetlink.bridge(network.bridge, network.mtu) for network in plan.networks])
-    networks = {network.name: network for network in plan.networks}
     indexes = {network.bridge: socket.if_nametoindex(network.bridge) for network in plan.networks}
     on_step("interfaces")
     with _step("interfaces"):
-        rtnetlink.transact(
-            switch,
-            [
-                rtnetlink.veth(
-                    port=interface.port,
-                    bridge_index=indexes[networks[interface.network].bridge],
-                    peer=interface.name,
-                    peer_namespace=nodes[node.name].net,
-                    mac=interface.mac,
-                    mtu=interface.mtu,
-                    port_mtu=networks[interface.network].mtu,
-                )
-                for node in plan.nodes
-                for interface in node.interfaces
-            ],
-        )
-    return indexes
+        namespaces_of_nodes = {name: node.net for name, node in nodes.items()}
+        return indexes, links.make(links.Switches(plan, namespaces_of_nodes, home.net, switch))
 
 
-def _configure(plan: Plan, home: Namespaces, nodes: dict[str, Namespaces], on_step: Callable[[str], None]) -> None:
-    offloads_off: Any = None
+def _configure(
+    plan: Plan, home: Namespaces, nodes: dict[str, Namespaces], made: Links, on_step: Callable[[str], None]
+) -> None:
+    offloads_off: dict[bool, Any] = {}  # a wire's devices have another driver, and so other offloads
     neighbour_settings: list[tuple[str, str]] | None = None
     for node in plan.nodes:
         on_step(f"configure {node.name}")
         with _step(f"node {node.name}"), _inside(nodes[node.name], home):
             for interface in node.interfaces:
                 if not interface.offload:
-                    offloads_off = offloads_off or offload.offloads_off(interface.name)
-                    offload.apply(interface.name, offloads_off)
+                    is_wire = (node.name, interface.name) in made.wires
+                    if is_wire not in offloads_off:
+                        offloads_off[is_wire] = offload.offloads_off(interface.name)
+                    offload.apply(interface.name, offloads_off[is_wire])
             if node.interfaces and neighbour_settings is None:
                 first = node.interfaces[0].name
                 differing = baseline.differing(baseline.interface_settings(first))
@@ -171,7 +169,12 @@ def _configure(plan: Plan, home: Namespaces, nodes: dict[str, Namespaces], on_st
             for interface in node.interfaces:
                 _write_all([(key.replace("*", interface.name), value) for key, value in neighbour_settings or ()])
             _write_all([(key, value) for key, value in node.sysctls if key != baseline.CONGESTION_CONTROL_KEY])
-            _address_and_route(node, _pin_congestion_control(node))
+            bring_up(node)
+
+
+def bring_up(node: PlannedNode) -> None:
+    """Bring the interfaces of the calling thread's namespaces up, with the node's addresses and routes."""
+    _address_and_route(node, _pin_congestion_control(node))
 
 
 def _pin_congestion_control(node: PlannedNode) -> str:

@@ -13,28 +13,35 @@ import sys
 import tempfile
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import asdict
 from functools import cached_property
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from lab import command
-from lab.backends.base import LabFacts
+from lab.backends.base import LabFacts, RunningLab, ServiceStatus
 from lab.backends.netns import entrance, messages, registry
 from lab.errors import BackendError, NotSupportedError, UsageError
-from lab.plan.model import Plan
+from lab.faults.model import Fault, FaultState, Mark
+from lab.plan.model import Impairment, Plan
 from lab.wait import wait_until
+
+if TYPE_CHECKING:
+    from lab.backends.netns.borrowed import BorrowedWires
+    from lab.link.instrument import Link
 
 _FACTS = ("name", "since", "owner", "rootless", "source", "nodes")
 _MOST_PORTS = 1023  # BR_MAX_PORTS of the kernel, less the one that it does not use
 _ENDS_WITHIN = 30.0  # seconds
+_OBEYS_WITHIN = 5.0
 
 
 class NetnsProcess:
     """See `lab.backends.base.RunningProcess`: a connection to the owner per process."""
 
-    def __init__(self, connection: socket.socket, pid: int) -> None:
+    def __init__(self, connection: socket.socket, pid: int, exit_code: int | None = None) -> None:
         self._connection = connection
-        self._exit_code: int | None = None
+        self._exit_code = exit_code
         self.pid = pid
 
     def wait(self, timeout: float | None) -> int | None:
@@ -57,6 +64,32 @@ class NetnsProcess:
         if self._exit_code is None:
             with contextlib.suppress(messages.ConnectionLostError):  # then it has ended with its lab
                 messages.send(self._connection, {"do": "signal", "signal": number})
+                self._connection.settimeout(None)
+                while (code := messages.receive(self._connection).body.get("exit")) is not None:
+                    self._exit_code = code  # it ended meanwhile; the answer is still to come
+
+    def close(self) -> None:
+        """Let go of the program."""
+        self._connection.close()
+
+
+class NetnsFeed:
+    """See `lab.backends.base.MarkFeed`: the owner sends each mark before it answers who asked for the fault."""
+
+    def __init__(self, connection: socket.socket) -> None:
+        connection.setblocking(False)  # noqa: FBT003 - the socket module's own signature
+        self._connection = connection
+        self.fileno = connection.fileno
+        self.close = connection.close
+
+    def read(self) -> list[Mark]:
+        """Return what has come since the last call."""
+        marks = []
+        while True:
+            try:
+                marks.append(Mark(**messages.receive(self._connection).body))
+            except (BlockingIOError, messages.ConnectionLostError):  # the latter: the lab is down, nothing will come
+                return marks
 
 
 class NetnsLab:
@@ -66,11 +99,22 @@ class NetnsLab:
         """`lifeline` is the channel that the lab was asked for on; a lab that is not detached ends with it."""
         self.name = name
         self._lifeline = lifeline
+        self._borrowed: BorrowedWires | None = None
 
     @cached_property
     def plan(self) -> Plan:
         """What was built."""
         return registry.plan_of(self.name)
+
+    @property
+    def folder(self) -> Path:
+        """The lab's folder."""
+        return registry.root() / self.name
+
+    @cached_property
+    def source(self) -> str:
+        """The topology file."""
+        return str(registry.owner_of(self.name)["source"])
 
     def spawn(
         self,
@@ -80,6 +124,8 @@ class NetnsLab:
         environment: Mapping[str, str],
         cwd: Path,
         files: tuple[int, int, int],
+        service: str = "",
+        unprivileged: bool = False,
     ) -> NetnsProcess:
         """Start a program in a node."""
         request = {
@@ -88,14 +134,35 @@ class NetnsLab:
             "arguments": list(arguments),
             "environment": dict(environment),
             "cwd": str(cwd),
+            "service": service,
+            "unprivileged": unprivileged,
         }
+        return self._process(request, files)
+
+    def follow(self, node: str, service: str) -> NetnsProcess:
+        """Return the program of a service."""
+        return self._process({"do": "follow", "node": node, "service": service})
+
+    def respawn(self, node: str, service: str) -> NetnsProcess:
+        """Start a service that has ended once more."""
+        return self._process({"do": "respawn", "node": node, "service": service})
+
+    def services(self) -> list[ServiceStatus]:
+        """Return how every service is."""
+        return [ServiceStatus(**status) for status in self._request({"do": "services"}).body["services"]]
+
+    def write(self, node: str, files: Mapping[str, str]) -> None:
+        """Write files into the node's own folders."""
+        self._request({"do": "write", "node": node, "files": dict(files)})
+
+    def _process(self, request: dict[str, Any], files: Sequence[int] = ()) -> NetnsProcess:
         connection = registry.connect(self.name)
         try:
             answer = _ask(connection, request, files)
         except BaseException:
             connection.close()
             raise
-        return NetnsProcess(connection, answer.body["pid"])
+        return NetnsProcess(connection, answer.body["pid"], answer.body.get("exit"))
 
     def socket(self, node: str, family: int, kind: int, protocol: int = 0, *, receive_buffer: int = 0) -> socket.socket:
         """Return a socket of the node's network namespace."""
@@ -115,6 +182,53 @@ class NetnsLab:
         """Return a sysctl of the node, after setting it if there is a value."""
         answer = self._request({"do": "sysctl", "node": node, "key": key, "value": value})
         return str(answer.body["value"])
+
+    def fault(self, fault: Fault) -> bool:
+        """Do something to the lab; return whether that changed anything."""
+        return bool(self._request({"do": "fault", "fault": asdict(fault)}).body["changed"])
+
+    def faults(self) -> FaultState:
+        """Return what is wrong with the lab now."""
+        return FaultState.from_data(self._request({"do": "faults"}).body["faults"])
+
+    def start_timeline(self) -> int:
+        """Let the plan's timeline begin."""
+        return int(self._request({"do": "timeline"}).body["events"])
+
+    def watch(self) -> NetnsFeed:
+        """Return what tells of everything that is done to the lab."""
+        connection = registry.connect(self.name)
+        try:
+            _ask(connection, {"do": "watch"})
+        except BaseException:
+            connection.close()
+            raise
+        return NetnsFeed(connection)
+
+    def impair(self, node: str, interface: str, out: Impairment | None, incoming: Impairment | None) -> None:
+        """Change what happens on an interface, and return when it has changed."""
+        directions = {"out": out and asdict(out), "incoming": incoming and asdict(incoming)}
+        answer = self._request({"do": "impair", "node": node, "interface": interface, **directions})
+        try:
+            if not all(_closes(done, _OBEYS_WITHIN) for done in answer.descriptors):
+                msg = f"{node}:{interface}: the program that carries the wire's frames does not listen"
+                raise BackendError(msg)
+        finally:
+            for done in answer.descriptors:
+                os.close(done)
+
+    def link(self, node: str, interface: str) -> Link:
+        """Return a wire, to be programmed from here: all wires of the lab are carried by this process from now on."""
+        if self._borrowed is None or self._borrowed.has_ended:
+            from lab.backends.netns.borrowed import BorrowedWires  # noqa: PLC0415 - few labs have wires to program
+
+            connection = registry.connect(self.name)
+            try:
+                self._borrowed = BorrowedWires(connection, _ask(connection, {"do": "wires"}))
+            except BaseException:
+                connection.close()
+                raise
+        return self._borrowed.link(node, interface)
 
     def processes(self) -> list[dict[str, Any]]:
         """Return what runs in the nodes."""
@@ -149,6 +263,8 @@ class NetnsLab:
                 msg = f'lab "{self.name}": process {owner} does not end, although killed'
                 raise BackendError(msg)
         finally:
+            if self._borrowed:
+                self._borrowed.close()
             if self._lifeline:
                 self._lifeline.close()
 
@@ -194,7 +310,7 @@ class _Birth:
         """Return the channel that the lab ends with; None for one that needs no client."""
         assert self._gone is not None  # noqa: S101 - `follow` has returned
         if detached:
-            messages.send(self._channel, {"stay": True})
+            messages.send(self._channel, {"detached": True})
             self._channel.close()
         os.close(self._gone)
         return None if detached else self._channel
@@ -225,11 +341,12 @@ class NetnsBackend:
         detached: bool = False,
         shared: Sequence[Path] = (),
         on_step: Callable[[str], None] = lambda _step: None,
+        settle: Callable[[RunningLab], None] = lambda _lab: None,
     ) -> NetnsLab:
         """Build the lab."""
         _refuse_crowds(plan)
         ours, theirs = messages.pair()
-        request = {"source": source, "detached": detached, "shared": _visible(shared)}
+        request = {"source": source, "shared": _visible(shared)}
         with theirs, tempfile.TemporaryFile() as file:
             file.write(json.dumps(plan.to_data()).encode())
             file.seek(0)
@@ -237,6 +354,7 @@ class NetnsBackend:
         birth = _Birth(ours)
         try:
             birth.follow(on_step)
+            settle(NetnsLab(plan.name))
             lifeline = birth.survive(detached=detached)
         except messages.ConnectionLostError as error:
             birth.abandon()

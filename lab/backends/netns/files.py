@@ -9,7 +9,7 @@ import os
 from dataclasses import dataclass
 from functools import cache
 
-from lab.errors import BackendError
+from lab.errors import BackendError, UsageError
 from lab.netlink.namespaces import Mount, mount
 
 
@@ -21,6 +21,9 @@ class _Folder:
     target: str
     mode: int
 
+
+# What unprivileged programs are called inside; Debian gives it to nobody (base-passwd: 65000 to 65533 are reserved).
+SERVICE_USER = 65000
 
 _BIND = Mount.BIND | Mount.RECURSIVE
 _KERNELS = Mount.NOSUID | Mount.NODEV | Mount.NOEXEC
@@ -62,6 +65,40 @@ def prepare_node(folder: str, texts: dict[str, str], shared: tuple[str, ...]) ->
     os.umask(umask)
     mount("sysfs", "/sys", "sysfs", _KERNELS)
     _mount_own(folder)
+
+
+def write_own(files: dict[str, str]) -> None:
+    """Write files into folders that the node, in which the calling thread is, has for itself.
+
+    Raises:
+        UsageError: one is elsewhere.
+        OSError: with the kernel's errno and the file's name.
+    """
+    for path, text in files.items():
+        folder, name = os.path.split(os.path.realpath(path))
+        if not f"{folder}/".startswith(tuple(f"{own.target}/" for own in _FOLDERS)):
+            own = ", ".join(own.target for own in _FOLDERS)
+            msg = f"{path} is not in a folder that a node has for itself; write to {own}"
+            raise UsageError(msg)
+        os.makedirs(folder, exist_ok=True)
+        # Under another name first: a program that has the old one open goes on reading that.
+        _write(f"{folder}/.{name}.new", text, 0o600)
+        os.rename(f"{folder}/.{name}.new", f"{folder}/{name}")
+
+
+@cache
+def name_service() -> str:
+    """Return the text of every node's /etc/nsswitch.conf: the machine's, but that names are looked up as in any lab."""
+    with open("/etc/nsswitch.conf", encoding="utf-8") as file:
+        lines = [line for line in file if not line.startswith("hosts:")]
+    return "".join([*lines, "hosts: files dns\n"])
+
+
+@cache
+def users() -> str:
+    """Return the text of /etc/passwd where there are services: the machine's, and the user that they run as."""
+    with open("/etc/passwd", encoding="utf-8") as file:
+        return f"{file.read()}lab:x:{SERVICE_USER}:{SERVICE_USER}:services of a lab:/run:/bin/sh\n"
 
 
 def _mount_proc() -> None:
@@ -109,8 +146,8 @@ def _real_path(target: str) -> str:
     return real
 
 
-def _write(path: str, text: str) -> None:
-    descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o644)
+def _write(path: str, text: str, mode: int = 0o644) -> None:
+    descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, mode)
     try:
         data = text.encode()
         while data:

@@ -18,7 +18,7 @@ from lab import errors
 from lab.errors import BackendError, LabError
 
 _LARGEST = 1 << 20
-_MOST_DESCRIPTORS = 16
+_MOST_DESCRIPTORS = 253  # SCM_MAX_FD, unix(7)
 
 
 class ConnectionLostError(Exception):

@@ -1,7 +1,7 @@
 """The owner of one lab: process 1 of the lab's PID namespace, holder of all its namespaces, parent of its processes.
 
 It does what clients ask over its socket, one request after the other, and ends when it is told to, when the
-client that it was started for goes (unless the lab is detached), or when its guard goes.
+client that it was started for goes (unless that has detached it), or when its guard goes.
 """
 
 from __future__ import annotations
@@ -14,17 +14,21 @@ import signal
 import socket
 import subprocess
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any, NoReturn
 
 from lab import command
-from lab.backends.netns import entrance, messages, registry, resources
+from lab.backends.netns import entrance, files, messages, registry, resources
 from lab.backends.netns.build import Built, Namespaces, build
+from lab.backends.netns.faults import Faults
+from lab.backends.netns.impairments import Impairments
+from lab.backends.netns.services import Services
 from lab.errors import LabError, UsageError
+from lab.faults.model import Mark
 from lab.netlink import namespaces, sysctl
 from lab.netlink.namespaces import Clone
-from lab.plan.model import Plan
+from lab.plan.model import Impairment, Plan, PlannedEvent, impairment_text
 
 _CANNOT_RUN = 126  # a shell's exit code for a program that is there and cannot be run
 
@@ -34,10 +38,10 @@ class Lab:
     """What the guard hands to the owner.
 
     Attributes:
-        client: the channel of who asked for the lab; its end ends the lab, unless it is detached.
+        client: the channel of who asked for the lab; its end ends the lab, unless a message on it lets it go on.
         guard_gone: a pipe that closes when the guard ends.
         rootless: the lab lives in a user namespace of its own.
-        options: detached (bool), shared (list of folders).
+        options: shared (list of folders).
     """
 
     plan: Plan
@@ -68,20 +72,17 @@ class Lab:
                 self.plan, built.nodes, tuple(self.options["shared"]), own_process, rootless=self.rootless
             )
             registry.write(self.entry, entrance.FILE, text, 0o700)
-            listener = registry.listen(self.entry)
+            service = Service(self, built, registry.listen(self.entry))
+            service.impairments.start()
             gc.enable()
             messages.send(self.client, {"ready": True})
-            if self.options["detached"]:
-                messages.receive(self.client)  # its word that it knows; one that was killed meanwhile has no lab
         except LabError as error:
             messages.send(self.client, messages.describe(error))
             return
         except messages.ConnectionLostError:
             return
-        if self.options["detached"]:
-            self.client.close()
         with packet_clock:
-            Service(self, built, listener).serve()
+            service.serve()
 
     def end_if_guard_gone(self) -> None:
         """Without a guard there is nobody to end a lab that hangs, so there is to be no lab."""
@@ -106,13 +107,22 @@ class Service:
 
     Attributes:
         children: process id (in the lab's PID namespace) to its program and the connection that waits for it.
+        watchers: connections that are told of every mark.
     """
 
     lab: Lab
     built: Built
     listener: socket.socket
     selector: selectors.BaseSelector = field(default_factory=selectors.DefaultSelector)
-    children: dict[int, tuple[subprocess.Popen[bytes], socket.socket]] = field(default_factory=dict)
+    children: dict[int, tuple[subprocess.Popen[bytes], socket.socket | None]] = field(default_factory=dict)
+    services: Services = field(default_factory=Services)
+    watchers: list[socket.socket] = field(default_factory=list)
+    faults: Faults = field(init=False)
+    impairments: Impairments = field(init=False)
+
+    def __post_init__(self) -> None:
+        self.faults = Faults(self.lab.plan, self.built, self)
+        self.impairments = Impairments(self.lab.plan, self.built, self.selector)
 
     def serve(self) -> None:
         """Answer requests for ever."""
@@ -124,25 +134,36 @@ class Service:
             (self.listener, self._accept),
             (wakened, lambda: self._reap(wakened)),
             (self.lab.guard_gone, self.lab.end_if_guard_gone),
+            (self.lab.client, self._hear_client),
         ]
-        if not self.lab.options["detached"]:
-            watched.append((self.lab.client, self.lab.end))
         for source, action in watched:
             self.selector.register(source, selectors.EVENT_READ, action)
         while True:
-            for key, _events in self.selector.select():
+            for key, _events in self.selector.select(self.faults.timeout()):
                 key.data()
+            self.faults.carry_out_due()
 
     def _accept(self) -> None:
         connection, _address = self.listener.accept()
         connection.setblocking(False)  # noqa: FBT003 - the socket module's own signature
         self.selector.register(connection, selectors.EVENT_READ, lambda: self._answer(connection))
 
+    def _hear_client(self) -> None:
+        """The client that asked for the lab lets it go on without it, or has gone."""
+        try:
+            messages.receive(self.lab.client)
+        except messages.ConnectionLostError:
+            self.lab.end()
+        self.selector.unregister(self.lab.client)
+        self.lab.client.close()
+
     def _answer(self, connection: socket.socket) -> None:
         try:
             request = messages.receive(connection)
         except messages.ConnectionLostError:
             self.selector.unregister(connection)
+            self.watchers = [watcher for watcher in self.watchers if watcher is not connection]
+            self.impairments.wires.hear_end(connection)
             connection.close()
             return
         try:
@@ -159,21 +180,47 @@ class Service:
     def _carry_out(self, request: messages.Message, connection: socket.socket) -> tuple[dict[str, Any], list[int]]:
         """Do what the request asks; the descriptors in the answer are closed once they are sent."""
         body = request.body
+        reply: dict[str, Any] = {}
+        descriptors: list[int] = []
         match body["do"]:
-            case "spawn":
-                return self._spawn(body, request.descriptors, connection), []
-            case "signal":
-                return self._signal(body["signal"], connection), []
             case "socket":
-                return {}, [self._socket(body)]
-            case "sysctl":
-                return self._sysctl(body), []
-            case "processes":
-                return {"processes": resources.processes(self.built.nodes)}, []
+                descriptors = [self._socket(body)]
+            case "impair":
+                out, incoming = (Impairment(**body[way]) if body[way] else None for way in ("out", "incoming"))
+                descriptors = self._impair(body["node"], body["interface"], out, incoming)
+            case "wires":
+                reply, descriptors = self.impairments.wires.lend(connection)
             case "down":
                 self._down(connection)
-        msg = f'unknown request "{body["do"]}": the lab was started by another version of this program'
-        raise UsageError(msg)
+            case _:
+                reply = self._reply_to(body, request.descriptors, connection)
+        return reply, descriptors
+
+    def _reply_to(
+        self, body: dict[str, Any], descriptors: tuple[int, ...], connection: socket.socket
+    ) -> dict[str, Any]:
+        reply: dict[str, Any] = {}
+        match body["do"]:
+            case "spawn":
+                reply = self._spawn(body, descriptors, connection)
+            case "signal":
+                reply = self._signal(body["signal"], connection)
+            case "services" | "follow" | "respawn":
+                reply = self._answer_of_services(body, connection)
+            case "write":
+                reply = self._write(body)
+            case "sysctl":
+                reply = self._sysctl(body)
+            case "fault" | "faults" | "timeline":
+                reply = self.faults.answer(body)
+            case "watch":
+                self.watchers.append(connection)
+            case "processes":
+                reply = {"processes": resources.processes(self.built.nodes)}
+            case other:
+                msg = f'unknown request "{other}": the lab was started by another version of this program'
+                raise UsageError(msg)
+        return reply
 
     def _node(self, name: str) -> Namespaces:
         try:
@@ -182,8 +229,37 @@ class Service:
             msg = f'no node named "{name}"; this lab has {", ".join(self.built.nodes)}'
             raise UsageError(msg) from None
 
-    def _spawn(self, body: dict[str, Any], descriptors: tuple[int, ...], connection: socket.socket) -> dict[str, Any]:
+    def on_mark(self, mark: Mark) -> None:
+        """Tell who watches."""
+        for watcher in self.watchers:
+            self._tell(watcher, asdict(mark), [])
+
+    def on_kill(self, node: str) -> None:
+        """Note that the node's programs have ended, and that its services were meant to."""
+        self.services.lose_power(node)
+        self._reap_ended()
+
+    def on_boot(self, node: str) -> None:
+        """Start the services again that ran when the node was killed; nobody waits for their end."""
+        for service in self.services.take_lost(node):
+            self._spawn(service.request, service.descriptors, None)
+
+    def on_impair(self, event: PlannedEvent) -> None:
+        """Impair an interface because the timeline says so."""
+        node, _, interface = event.fault.targets[0].partition(":")
+        _close_all(self._impair(node, interface, event.out, event.incoming))
+
+    def _impair(self, node: str, interface: str, out: Impairment | None, incoming: Impairment | None) -> list[int]:
+        """Return descriptors that tell when it has been done."""
+        waited_for = self.impairments.change(node, interface, out, incoming)
+        self.faults.note_impairment((node, interface), impairment_text(out, incoming))
+        return waited_for
+
+    def _spawn(
+        self, body: dict[str, Any], descriptors: tuple[int, ...], connection: socket.socket | None
+    ) -> dict[str, Any]:
         node = self._node(body["node"])
+        self.faults.refuse_if_off(body["node"])
         stdin, stdout, stderr = descriptors
 
         def enter() -> None:
@@ -194,6 +270,8 @@ class Service:
             except OSError as error:
                 os.write(2, f"lab: {body['cwd']}: {error.strerror} (in node {body['node']})\n".encode())
                 os._exit(_CANNOT_RUN)
+            if body["unprivileged"]:
+                namespaces.become_nobody_in_particular(files.SERVICE_USER)
 
         try:
             program = command.start(
@@ -208,13 +286,38 @@ class Service:
             msg = f"{body['node']}: cannot run {body['arguments'][0]}: {error.strerror}"
             raise UsageError(msg) from error
         self.children[program.pid] = (program, connection)
+        if body["service"]:
+            self.services.remember(body, descriptors, program.pid)
         return {"pid": program.pid}
+
+    def _answer_of_services(self, body: dict[str, Any], connection: socket.socket) -> dict[str, Any]:
+        if body["do"] == "services":
+            self._reap_ended()
+            return {"services": self.services.status()}
+        if body["do"] == "respawn":
+            ended = self.services.ended(body)
+            return self._spawn(ended.request, ended.descriptors, connection)
+        service = self.services.get(body)
+        service.followers.append(connection)
+        return {"pid": service.pid, "exit": service.exit_code}
+
+    def _write(self, body: dict[str, Any]) -> dict[str, Any]:
+        node = self._node(body["node"])
+        node.enter()
+        try:
+            files.write_own(body["files"])
+        except OSError as error:
+            msg = f"{body['node']}: cannot write {error.filename}: {error.strerror}"
+            raise UsageError(msg) from error
+        finally:
+            self.built.home.enter()
+        return {}
 
     def _signal(self, number: int, connection: socket.socket) -> dict[str, Any]:
         """Signal the process group of this connection's process; one that has ended gets none."""
-        for pid, (_program, waiter) in self.children.items():
-            if waiter is connection:
-                os.killpg(pid, number)
+        own = {pid for pid, (_program, waiter) in self.children.items() if waiter is connection}
+        for pid in self.services.signal(own, number, connection):
+            os.killpg(pid, number)
         return {}
 
     def _socket(self, body: dict[str, Any]) -> int:
@@ -244,6 +347,9 @@ class Service:
     def _reap(self, wakened: socket.socket) -> None:
         """Take the exit codes of all who have ended, children of our children too: process 1 inherits them."""
         wakened.recv(4096)
+        self._reap_ended()
+
+    def _reap_ended(self) -> None:
         while True:
             try:
                 pid, status = os.waitpid(-1, os.WNOHANG)
@@ -254,7 +360,9 @@ class Service:
             if pid in self.children:
                 program, connection = self.children.pop(pid)
                 program.returncode = os.waitstatus_to_exitcode(status)
-                self._tell(connection, {"exit": program.returncode}, [])
+                for waiter in (connection, *self.services.note_end(pid, program.returncode)):
+                    if waiter:
+                        self._tell(waiter, {"exit": program.returncode}, [])
 
     def _tell(self, connection: socket.socket, body: dict[str, Any], descriptors: list[int]) -> None:
         """Send, unless the other side is gone or does not read: nobody may hold the owner up."""

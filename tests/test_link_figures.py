@@ -1,0 +1,120 @@
+"""What a link of given figures shows on the wire, however it is made: the bounds within which all ways agree.
+
+A frame is never early. It may be late by what the machine takes to wake a process up, and the tests also run on an
+emulated machine, so upper bounds are wide; `test_link_bench` has the narrow ones.
+"""
+
+from __future__ import annotations
+
+import statistics
+
+import pytest
+
+from lab.link.mechanism import Mechanism
+from lab.pytest_plugin import Labs
+from tests.link_labs import ALL, DELAYING, LIMITING, count_corrupted, pair, pair_by, send_numbered
+
+pytestmark = pytest.mark.stock_kernel
+
+CLOCK = 0.0002  # seconds by which two readings of the kernel's clock may differ
+LATE = 0.05  # seconds
+
+
+@pytest.mark.parametrize("how", DELAYING)
+def test_a_delay_is_the_same_on_every_mechanism(labs: Labs, how: Mechanism) -> None:
+    with pair_by(labs, how, "delay: 60ms") as lab:
+        delays = [one.arrived - one.sent for one in send_numbered(lab, 20)]
+        (echo,) = lab["a"].ping(lab["b"].address(), timeout=5.0).echoes
+    assert len(delays) == 20
+    assert min(delays) >= 0.06 - CLOCK
+    assert statistics.median(delays) < 0.06 + LATE
+    assert echo.round_trip
+    assert 0.12 - CLOCK <= echo.round_trip < 0.12 + 2 * LATE
+
+
+@pytest.mark.parametrize("how", DELAYING)
+def test_each_direction_has_a_delay_of_its_own(labs: Labs, how: Mechanism) -> None:
+    with pair_by(labs, how, "out: {delay: 80ms}, in: {delay: 20ms}") as lab:
+        delays = [one.arrived - one.sent for one in send_numbered(lab, 10)]
+        (echo,) = lab["a"].ping(lab["b"].address(), timeout=5.0).echoes
+    assert min(delays) >= 0.08 - CLOCK
+    assert echo.round_trip
+    assert 0.1 - CLOCK <= echo.round_trip < 0.1 + 2 * LATE
+
+
+@pytest.mark.parametrize("how", LIMITING)
+def test_a_rate_is_the_same_on_every_mechanism(labs: Labs, how: Mechanism) -> None:
+    """100 frames of 1000 bytes at 2 Mbit/s take 400 ms; the kernel lets two of the largest pass at once."""
+    with pair_by(labs, how, "rate: 2mbit, queue: 200kB") as lab:
+        arrivals = send_numbered(lab, 100)
+    assert len(arrivals) == 100
+    took = arrivals[-1].arrived - arrivals[0].arrived
+    rate = 99 * 1000 * 8 / took
+    assert 2e6 * 0.9 < rate < 2e6 * 1.06
+
+
+@pytest.mark.parametrize("how", LIMITING)
+def test_a_queue_has_room_for_what_is_said_and_loses_the_rest(labs: Labs, how: Mechanism) -> None:
+    """20 kB of 1000-byte frames wait; at 1 Mbit/s a frame is sent each 8 ms, and the burst comes much faster."""
+    with pair_by(labs, how, "rate: 1mbit, queue: 20kB") as lab:
+        arrivals = send_numbered(lab, 200)
+    sending = max(one.sent for one in arrivals) - min(one.sent for one in arrivals)
+    meanwhile = sending / 0.008
+    assert 20 <= len(arrivals) <= 20 + 4 + meanwhile + 1
+    assert [one.number for one in arrivals[:20]] == list(range(20))
+    assert max(one.arrived - one.sent for one in arrivals) < 0.16 + 0.024 + LATE
+
+
+@pytest.mark.parametrize("how", DELAYING)
+def test_a_loss_is_the_same_on_every_mechanism(labs: Labs, how: Mechanism) -> None:
+    """Of 500 frames 150 are lost, and the chance of 51 more or fewer is one in a million."""
+    with pair_by(labs, how, "out: {loss: 30%}") as lab:
+        arrivals = send_numbered(lab, 500)
+    assert 299 <= len(arrivals) <= 401
+
+
+@pytest.mark.parametrize("how", DELAYING)
+def test_delay_and_rate_go_together(labs: Labs, how: Mechanism) -> None:
+    with pair_by(labs, how, "delay: 50ms, rate: 2mbit, queue: 200kB") as lab:
+        arrivals = send_numbered(lab, 50)
+    assert min(one.arrived - one.sent for one in arrivals) >= 0.05 - CLOCK
+    assert 2e6 * 0.88 < 49 * 1000 * 8 / (arrivals[-1].arrived - arrivals[0].arrived) < 2e6 * 1.12
+
+
+@pytest.mark.parametrize("how", DELAYING)
+def test_a_frame_may_come_twice(labs: Labs, how: Mechanism) -> None:
+    with pair_by(labs, how, "out: {duplicate: 100%}") as lab:
+        a, b = lab["a"], lab["b"]
+        with b.capture("eth0") as capture:
+            assert a.ping(b.address(), timeout=5.0).received == 1
+        requests = capture.trace.where(lambda packet: bool(packet.icmp) and packet.direction == "in")
+    assert len(requests) == 2
+
+
+@pytest.mark.parametrize("how", DELAYING)
+def test_a_corrupted_frame_has_a_wrong_checksum(labs: Labs, how: Mechanism) -> None:
+    """netem may turn a bit of the Ethernet header over, which no checksum of the packet tells: 14 bytes of 1000."""
+    with pair_by(labs, how, "delay: 1ms") as lab:
+        corrupted = count_corrupted(lab, 50)
+    assert 40 <= corrupted <= 50
+
+
+@pytest.mark.parametrize("how", ALL)
+def test_what_happens_on_a_link_can_be_changed_while_it_runs(labs: Labs, how: Mechanism) -> None:
+    link = {"wire": "delay: 1ms", "tbf": "rate: 1gbit", "netem": "delay: 1ms"}[how]
+    with pair_by(labs, how, link) as lab:
+        lab["a"].impair(rate="2mbit", queue="200kB")
+        arrivals = send_numbered(lab, 50)
+        assert 2e6 * 0.88 < 49 * 1000 * 8 / (arrivals[-1].arrived - arrivals[0].arrived) < 2e6 * 1.12
+        lab["a"].impair()
+        arrivals = send_numbered(lab, 50)
+    assert max(one.arrived - one.sent for one in arrivals) < LATE
+
+
+def test_a_plain_link_can_be_impaired_while_it_runs_where_the_kernel_can(labs: Labs) -> None:
+    with pair_by(labs, "tbf", "rate: 1gbit"), pair(labs, "") as lab:
+        before = lab["a"].ping(lab["b"].address(), timeout=5.0)
+        lab["a"].impair(rate="2mbit", queue="200kB")
+        arrivals = send_numbered(lab, 50)
+    assert before.received == 1
+    assert 2e6 * 0.88 < 49 * 1000 * 8 / (arrivals[-1].arrived - arrivals[0].arrived) < 2e6 * 1.12
