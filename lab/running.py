@@ -283,7 +283,7 @@ class Node:
             return process.wait(timeout)
 
     def ping(
-        self, destination: str, *, count: int = 1, interval: float = 0.0, size: int = 56, timeout: float = 1.0
+        self, destination: str, *, count: int = 1, interval: float = 0.0, size: int = 56, timeout: float = 3.0
     ) -> icmp.Pings:
         """Send ICMP echo requests; see `lab.probes.icmp.ping`."""
         with self.socket(*icmp.open_socket_arguments(destination)) as channel:

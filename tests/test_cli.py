@@ -29,6 +29,7 @@ from lab.plan.model import Plan
 from lab.plan.planner import plan
 from lab.plan.text import render
 from lab.running import Lab
+from lab.services.table import KINDS
 from lab.spec import topology_schema
 from lab.trace.pcap import read_pcap
 from tests.small_labs import TWO_HOSTS
@@ -243,7 +244,7 @@ def test_a_lab_can_be_named_by_the_environment(name: str, monkeypatch: pytest.Mo
 
 
 def test_inspect_shows_plan_and_programs(name: str, running: Lab) -> None:
-    assert call("inspect", name).out == render(running.plan) + "\nno processes\n"
+    assert call("inspect", name).out == render(running.plan) + "\ncut: nothing\nkilled: nothing\n\nno processes\n"
     with running["left"].start("sleep", "60") as process:
         said = call("inspect", name)
         data = json.loads(call("inspect", name, "--format", "json").out)
@@ -252,6 +253,7 @@ def test_inspect_shows_plan_and_programs(name: str, running: Lab) -> None:
         ["PID", "NODE", "COMMAND"],
         [str(process.pid), "left", "sleep 60"],
     )
+    assert data.keys() == {"plan", "processes", "services", "faults"}
     assert Plan.from_data(data["plan"]) == running.plan
     assert data["processes"] == [{"pid": process.pid, "node": "left", "command": ["sleep", "60"]}]
 
@@ -278,7 +280,9 @@ def test_plan_is_there_for_programs_too(topology: Path) -> None:
 
 
 def test_schema_prints_the_schema() -> None:
-    assert json.loads(call("schema").out) == topology_schema()
+    printed = json.loads(call("schema").out)
+    assert printed == topology_schema(KINDS)
+    assert printed["$defs"]["NodeSpec"]["properties"]["services"]["properties"].keys() == KINDS.keys()
 
 
 @pytest.mark.parametrize(("works", "code"), [(True, 0), (False, 1)])

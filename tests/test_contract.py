@@ -2,21 +2,24 @@
 
 from __future__ import annotations
 
+import select
 import signal
 import socket
 import subprocess
 from collections.abc import Callable, Iterator
+from contextlib import closing
 from dataclasses import dataclass, replace
 from pathlib import Path
 
 import pytest
 
-from lab.backends.base import Backend
+from lab.backends.base import Backend, RunningLab
 from lab.backends.fake import Answer, FakeBackend, Program
 from lab.backends.netns import registry
 from lab.backends.netns.client import NetnsBackend
 from lab.errors import BackendError, LabExistsError, NotSupportedError, UsageError
-from lab.plan.model import Plan
+from lab.faults.model import Fault, FaultState
+from lab.plan.model import Impairment, Plan
 from lab.running import Lab
 from lab.wait import wait_until
 from tests.small_labs import TWO_HOSTS, planned, up
@@ -25,6 +28,7 @@ SPEAK = ("sh", "-c", "echo to stdout; echo to stderr >&2; exit 7")
 REPEAT = ("cat",)
 COLOUR = ("printenv", "COLOUR")
 WHERE = ("pwd",)
+NOTE = ("cat", "/run/deep/down/note")
 SLEEP = ("sleep", "60")
 STUBBORN = ("sh", "-c", 'trap "" TERM; echo ready; while :; do sleep 60; done')
 
@@ -33,6 +37,7 @@ FAKE_PROGRAMS: dict[tuple[str, ...], Program] = {
     REPEAT: lambda call: Answer(stdout=call.stdin.decode()),
     COLOUR: lambda call: Answer(stdout=call.environment["COLOUR"] + "\n"),
     WHERE: lambda call: Answer(stdout=f"{call.cwd}\n"),
+    NOTE: Answer(stdout="text"),
     SLEEP: Answer(exit_code=None),
     STUBBORN: Answer(exit_code=None, stdout="ready\n", ignores=frozenset({signal.SIGTERM})),
 }
@@ -174,6 +179,29 @@ def test_nothing_is_left_of_a_lab_whose_client_gives_up(backend: Backend) -> Non
         assert second["left"].run(*SPEAK).exit_code == 7
 
 
+def test_what_settles_a_lab_finds_it_built(backend: Backend) -> None:
+    settled: list[str] = []
+
+    def settle(lab: RunningLab) -> None:
+        settled.append(lab.sysctl("left", "net.ipv4.ip_default_ttl"))
+
+    plan = planned(TWO_HOSTS)
+    backend.up(plan, settle=settle).down()
+    assert settled == ["32"]
+
+
+def test_nothing_is_left_of_a_lab_that_does_not_settle(backend: Backend) -> None:
+    plan = planned(TWO_HOSTS)
+
+    def fail(lab: RunningLab) -> None:
+        assert is_up(backend, lab.plan)
+        raise UsageError("a service does not start")
+
+    with pytest.raises(UsageError, match="a service does not start"):
+        backend.up(plan, settle=fail)
+    assert not is_up(backend, plan)
+
+
 def test_nothing_is_left_of_a_lab_that_cannot_be_built(candidate: Candidate) -> None:
     backend, plan = candidate.broken()
     with pytest.raises(BackendError, match="node right"):
@@ -239,6 +267,10 @@ def test_an_unknown_node_is_named_with_those_that_there_are(lab: Lab) -> None:
         lab.backend.socket("nobody", socket.AF_INET, socket.SOCK_DGRAM)
     with pytest.raises(UsageError, match=stranger):
         lab.backend.sysctl("nobody", "net.ipv4.ip_default_ttl")
+    with pytest.raises(UsageError, match=stranger):
+        lab.backend.impair("nobody", "eth0", None, None)
+    with pytest.raises(UsageError, match=stranger):
+        lab.backend.write("nobody", {"/run/note": "text"})
 
 
 def test_running_programs_are_listed_with_pid_node_and_command(lab: Lab) -> None:
@@ -247,6 +279,22 @@ def test_running_programs_are_listed_with_pid_node_and_command(lab: Lab) -> None
     assert lab.backend.processes() == [{"pid": process.pid, "node": "right", "command": list(SLEEP)}]
     process.stop()
     assert lab.backend.processes() == []
+
+
+def test_a_program_may_be_started_as_a_service_and_without_powers(lab: Lab, tmp_path: Path) -> None:
+    (tmp_path / "out").touch()
+    with (tmp_path / "out").open("r+b") as out:
+        running = lab.backend.spawn(
+            "left",
+            REPEAT,
+            environment={"PATH": "/usr/bin:/bin"},
+            cwd=Path("/"),
+            files=(out.fileno(), out.fileno(), out.fileno()),
+            service="reader",
+            unprivileged=True,
+        )
+        with closing(running):
+            assert running.wait(5) == 0
 
 
 def test_a_lab_that_goes_down_takes_its_programs_along(backend: Backend) -> None:
@@ -290,3 +338,78 @@ def test_the_entrance_leads_a_program_into_the_node(lab: Lab) -> None:
         pytest.skip(str(error))
     done = subprocess.run([*entrance, "sh", "-c", "hostname; exit 3"], capture_output=True, text=True, check=False)
     assert (done.stdout, done.returncode) == ("left\n", 3)
+
+
+def test_a_service_that_was_never_started_is_named_in_the_error(lab: Lab) -> None:
+    assert lab.backend.services() == []
+    with pytest.raises(UsageError, match=r'left.* service "ghost"'):
+        lab.backend.follow("left", "ghost")
+    with pytest.raises(UsageError, match=r'left.* service "ghost"'):
+        lab.backend.respawn("left", "ghost")
+
+
+def test_a_lab_has_a_source_and_a_folder_of_its_own(backend: Backend, lab: Lab) -> None:
+    assert lab.backend.source == "two.yaml"
+    with up(TWO_HOSTS, backend) as other:
+        assert other.backend.source == ""
+        assert other.backend.folder != lab.backend.folder
+    assert lab.backend.folder == backend.attach(lab.name).folder
+
+
+def test_files_are_written_where_a_node_has_folders_of_its_own(lab: Lab) -> None:
+    lab.backend.write("left", {NOTE[-1]: "text", "/tmp/note": ""})  # noqa: S108 - the node's own
+    assert lab["left"].run(*NOTE).stdout == "text"
+
+
+def test_what_happens_on_a_link_can_be_changed_and_changed_back(lab: Lab) -> None:
+    try:
+        lab.backend.impair("left", "eth0", Impairment(rate_bit=1_000_000, queue_bytes=10_000), None)
+    except NotSupportedError as error:
+        pytest.skip(str(error))
+    lab.backend.impair("left", "eth0", None, None)
+
+
+def test_a_link_that_is_no_wire_cannot_be_programmed(lab: Lab) -> None:
+    with pytest.raises(UsageError, match=r"no (programmable )?wire"):
+        lab.backend.link("left", "eth0")
+
+
+def test_nothing_is_wrong_with_a_new_lab(lab: Lab) -> None:
+    assert lab.backend.faults() == FaultState()
+
+
+def test_a_cut_changes_something(lab: Lab) -> None:
+    try:
+        assert lab.backend.fault(Fault("cut", ("left", "right")))
+    except NotSupportedError as error:
+        pytest.skip(str(error))
+
+
+def test_a_timeline_that_begins_tells_how_many_events_it_has(backend: Backend) -> None:
+    later = "timeline: [{at: 1000s, cut: left}, {at: 2000s, restore: left}]\n"
+    with up(TWO_HOSTS + later, backend) as lab:
+        assert lab.backend.start_timeline() == 2
+    with up(TWO_HOSTS, backend) as lab:
+        assert lab.backend.start_timeline() == 0
+
+
+def test_a_feed_of_marks_can_be_polled_and_has_none_while_nothing_is_done(lab: Lab) -> None:
+    with closing(lab.backend.watch()) as feed:
+        assert select.select([feed], [], [], 0)[0] == []
+        assert feed.read() == []
+
+
+@pytest.mark.parametrize(
+    "ask",
+    [
+        lambda lab: lab.fault(Fault("restore")),
+        lambda lab: lab.impair("left", "eth0", None, None),
+        lambda lab: lab.write("left", {"/run/note": "text"}),
+        lambda lab: lab.link("left", "eth0"),
+    ],
+    ids=["fault", "impair", "write", "link"],
+)
+def test_a_lab_that_is_down_says_so_to_whoever_asks(lab: Lab, ask: Callable[[RunningLab], object]) -> None:
+    lab.down()
+    with pytest.raises(UsageError, match=f'no lab named "{lab.name}" is up'):
+        ask(lab.backend)

@@ -15,12 +15,26 @@ from lab import errors
 from lab.cli.parser import make_parser
 from lab.load import loads
 from lab.plan.planner import plan
+from lab.services import kinds
+from lab.services.kind import Kind
+from lab.services.reference import Reference
+from lab.services.table import KINDS
 from lab.spec import topology_schema
 
 ROOT = Path(__file__).parent.parent
 DOCS = ROOT / "docs"
 PAGES = sorted(DOCS.glob("*.md"))
-MODELS = ("Topology", "NetworkSpec", "NodeSpec", "InterfaceSpec", "RouteSpec")
+MODELS = (
+    "Topology",
+    "NetworkSpec",
+    "NodeSpec",
+    "InterfaceSpec",
+    "ImpairmentSpec",
+    "RouteSpec",
+    "ServiceSpec",
+    "EventSpec",
+)
+SERVICES: dict[str, type[Kind]] = {**KINDS, "a program by its name": Reference}
 
 Golden = Callable[[Path, str], None]
 
@@ -44,7 +58,7 @@ def table(head: tuple[str, str], rows: list[tuple[str, str]]) -> str:
 
 def keys(model: str) -> list[tuple[str, str]]:
     """Every key of a model, and what the schema says of it."""
-    schema = topology_schema()
+    schema = topology_schema(SERVICES)
     definition: dict[str, Any] = schema if model == "Topology" else schema["$defs"][model]
     (form,) = [form for form in (definition, *definition.get("anyOf", ())) if "properties" in form]
     required = form.get("required", ())
@@ -55,7 +69,8 @@ def keys(model: str) -> list[tuple[str, str]]:
 
 
 def test_every_model_of_the_schema_has_its_section() -> None:
-    assert {"Topology", *topology_schema()["$defs"]} == set(MODELS)
+    of_services = {model.__name__ for model in KINDS.values()}
+    assert {"Topology", *topology_schema(KINDS)["$defs"]} == {*MODELS, *of_services}
 
 
 def test_every_key_of_a_topology_file_is_documented(golden: Golden) -> None:
@@ -63,6 +78,19 @@ def test_every_key_of_a_topology_file_is_documented(golden: Golden) -> None:
     for model in MODELS:
         text = between(text, f"keys of {model}", "end of keys", table(("key", "meaning"), keys(model)))
     golden(DOCS / "topology.md", text)
+
+
+def test_every_kind_of_service_has_its_section() -> None:
+    headings = re.findall(r"^## (.*)", read("services.md"), re.MULTILINE)
+    assert [heading for heading in headings if heading in KINDS] == sorted(KINDS)
+
+
+def test_every_option_of_a_service_is_documented(golden: Golden) -> None:
+    text = read("services.md")
+    for kind, model in SERVICES.items():
+        own = [row for row in keys(model.__name__) if row not in keys("ServiceSpec")]
+        text = between(text, f"options of {kind}", "end of options", table(("option", "meaning"), own))
+    golden(DOCS / "services.md", text)
 
 
 def all_errors(kind: type[errors.LabError] = errors.LabError) -> Iterator[type[errors.LabError]]:
@@ -117,7 +145,7 @@ def test_topologies_in_the_manual_can_be_planned() -> None:
     texts = [text for page in PAGES for text in blocks(page, "yaml")]
     assert len(texts) >= 2
     for text in texts:
-        assert plan(loads(text)).nodes
+        assert plan(loads(text, kinds=kinds)).nodes
 
 
 def test_the_first_lab_is_the_one_of_the_file() -> None:

@@ -34,6 +34,8 @@ _ERROR = struct.Struct("=i")
 _LINK = struct.Struct("=BxHiII")  # the fixed part of struct ifinfomsg
 _ADDRESS = struct.Struct("=BBBBI")  # struct ifaddrmsg
 _RUNNING = 0x40  # IFF_RUNNING
+_ATTRIBUTE = struct.Struct("=HH")
+_IFLA_LINK, _IFLA_OPERSTATE, _STATE_UP = 5, 16, b"\x06"  # IF_OPER_UP
 _REMEMBERED = 1000  # requests that are the same for all nodes of a network, and take time to encode
 # Placeholders that occur nowhere else in a message.
 _ANY_NAME = "~any interface~"  # as long as a name can be
@@ -121,7 +123,28 @@ def _states(channel: socket.socket) -> list[tuple[int, bool]]:
             if kind == _NLMSG_DONE:
                 return found
             _family, _type, index, flags, _change = _LINK.unpack_from(body)
-            found.append((index, bool(flags & _RUNNING)))
+            found.append((index, bool(flags & _RUNNING) and _has_learnt_of_carrier(body)))
+
+
+def _has_learnt_of_carrier(link: bytes) -> bool:
+    """Whether the kernel has dealt with the carrier of a link.
+
+    A veth that has not been told counts as running all the same, its state being unknown; its queue drops
+    everything until then. Of a TAP device, which has no other end, the state may stay unknown.
+    """
+    state = _attribute(link, _IFLA_OPERSTATE)
+    return state == _STATE_UP or not _attribute(link, _IFLA_LINK)
+
+
+def _attribute(link: bytes, wanted: int) -> bytes:
+    """Return the value of an attribute of a link, empty if it has none (struct rtattr, rtnetlink(7))."""
+    offset = _LINK.size
+    while offset + _ATTRIBUTE.size <= len(link):
+        length, kind = _ATTRIBUTE.unpack_from(link, offset)
+        if kind == wanted:
+            return link[offset + _ATTRIBUTE.size : offset + length]
+        offset += (max(length, _ATTRIBUTE.size) + 3) & ~3
+    return b""
 
 
 def bridge(name: str, mtu: int) -> Request:
