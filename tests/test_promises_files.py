@@ -10,12 +10,19 @@ from pathlib import Path
 
 import pytest
 
-from tests.users import PROJECT, User
+from tests.users import KINDS, PROJECT, User, become
 
 Run = Callable[..., str]
 
 
-@pytest.fixture
+@pytest.fixture(scope="module", params=KINDS)
+def user(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[User]:
+    """Each in turn, for all tests here: they share a lab."""
+    with become(request.param, tmp_path_factory.mktemp("user")) as someone:
+        yield someone
+
+
+@pytest.fixture(scope="module")
 def lab(user: User) -> Iterator[str]:
     """The name of a lab that is up."""
     name = user.up()

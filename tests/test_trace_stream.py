@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from lab.trace.packet import Packet, decode
@@ -100,6 +100,7 @@ def test_missing_bytes_are_an_error_that_says_which(late: Packet, missing: str) 
         stream(segment(seq=ISN, flags=SYN), segment(b"abc", seq=ISN + 1), late)
 
 
+@settings(deadline=None)
 @given(st.binary(min_size=1, max_size=60), st.data())
 def test_any_cut_order_and_repetition_gives_the_same_bytes(data: bytes, draw: st.DataObject) -> None:
     piece = st.tuples(st.integers(0, len(data) - 1), st.integers(1, len(data)))

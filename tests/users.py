@@ -11,6 +11,7 @@ import subprocess
 import sys
 import uuid
 from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -25,6 +26,7 @@ from tests.machine import marked_processes
 LAB = str(Path(sys.executable).parent / "lab")
 PROJECT = ordinary_user.PROJECT
 REDIRECT = str(PROJECT / "topologies" / "redirect.yaml")
+KINDS = ("root", "ordinary user")
 MARK = "LAB_TESTS_MARK"
 _LIMIT = 120.0  # seconds, after which a program is taken for stuck
 
@@ -62,7 +64,7 @@ class User:
         options = ",".join(filter(None, (owner, room)))
         return [find_tool("unshare"), "--mount", "--", "sh", "-c", script, options, str(self.labs.parent), *command]
 
-    def run(self, *arguments: str, **options: Any) -> subprocess.CompletedProcess[str]:
+    def run(self, *arguments: str, **options: Any) -> subprocess.CompletedProcess[Any]:
         """Run a program as this user to its end; options as of `subprocess.run`."""
         return self.run_command(self.command(*arguments), **options)
 
@@ -111,26 +113,37 @@ class User:
         return name
 
 
-@pytest.fixture(params=["root", "ordinary user"])
+@pytest.fixture(params=KINDS)
 def user(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[User]:
-    """Each in turn; whatever labs it leaves up are taken down."""
-    is_root = request.param == "root"
+    """Each in turn, with nothing of an earlier test's; whatever labs it leaves up are taken down."""
+    with become(request.param, tmp_path) as someone:
+        yield someone
+
+
+@contextmanager
+def become(kind: str, folder: Path) -> Iterator[User]:
+    """Give a user of this kind, or skip the test with the reason why nobody here can be one.
+
+    Args:
+        folder: for root's temporary files.
+    """
+    is_root = kind == "root"
     if is_root and os.geteuid():
         pytest.skip("these tests are not run by root, so nothing can be tried as root")
     if not is_root and not os.geteuid() and not shutil.which("setpriv"):
         pytest.skip("setpriv (apt-get install util-linux) is not there to become an ordinary user with")
     mark = {MARK: uuid.uuid4().hex}
-    if is_root:
-        temporary = tmp_path / "temporary"
-        temporary.mkdir()
-        someone = User(is_root, {**os.environ, **mark, "TMPDIR": str(temporary)}, Path("/run/lab"), temporary)
-        yield someone
-        _take_down(someone)
-        return
     with ordinary_user.environment() as own:
-        someone = User(is_root, {**own, **mark}, Path(own["XDG_RUNTIME_DIR"]) / "lab", Path(own["TMPDIR"]))
-        yield someone
-        _take_down(someone)
+        if is_root:
+            temporary = folder / "temporary"
+            temporary.mkdir()
+            someone = User(is_root, {**os.environ, **mark, "TMPDIR": str(temporary)}, Path("/run/lab"), temporary)
+        else:
+            someone = User(is_root, {**own, **mark}, Path(own["XDG_RUNTIME_DIR"]) / "lab", Path(own["TMPDIR"]))
+        try:
+            yield someone
+        finally:
+            _take_down(someone)
 
 
 def _take_down(someone: User) -> None:
