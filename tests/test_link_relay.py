@@ -1,11 +1,11 @@
 from __future__ import annotations
 
-import os
 import socket
 import threading
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
+from pathlib import Path
 
 import pytest
 
@@ -53,6 +53,7 @@ def cable(out: Impairment | None = None, **options: object) -> Iterator[Cable]:
             ours.send(b"stop")
             thread.join(SOON)
             relay.close()
+        assert not thread.is_alive()
 
 
 def test_frames_pass_both_ways_in_order() -> None:
@@ -122,13 +123,16 @@ def test_a_predicate_may_give_orders() -> None:
 
 
 def test_what_is_on_its_way_arrives_although_the_relay_ends() -> None:
-    with cable(Impairment(delay_us=50_000)) as one:
-        one.node.send(HEADER + b"late")
-        one.link.clear()  # behind it the frame has been read
-    assert one.wire.rules == ()
+    with ExitStack() as stack:
+        with cable(Impairment(delay_us=50_000)) as one:
+            far_end = stack.enter_context(one.port.dup())
+            one.node.send(HEADER + b"late")
+            one.link.clear()  # behind it the frame has been read
+        far_end.settimeout(SOON)
+        assert far_end.recv(100) == HEADER + b"late"
 
 
-def test_an_end_that_takes_nothing_loses_frames_and_stops_nobody() -> None:
+def test_an_end_that_is_gone_loses_frames_and_stops_nobody() -> None:
     with cable() as one:
         one.port.close()
         one.node.send(HEADER + b"lost")
@@ -143,7 +147,7 @@ def test_orders_for_a_relay_that_has_ended_are_refused() -> None:
 
 
 def test_nothing_stays_open_behind_a_relay() -> None:
-    before = len(os.listdir("/proc/self/fd"))
+    before = len(list(Path("/proc/self/fd").iterdir()))
     with cable():
         pass
-    assert len(os.listdir("/proc/self/fd")) == before
+    assert len(list(Path("/proc/self/fd").iterdir())) == before

@@ -8,7 +8,7 @@ from __future__ import annotations
 import json
 import sys
 
-from lab.doctor import features, isolation, machine, network, user_ids
+from lab.doctor import features, isolation, links, machine, network, user_ids
 from lab.doctor.finding import to_data
 from lab.doctor.trial import Trial, run_all
 
@@ -20,6 +20,7 @@ def every_trial() -> list[Trial]:
     return [
         *isolation.trials(),
         *network.trials(),
+        *links.trials(),
         *features.trials(),
         *machine.trials(),
         *user_ids.trials(),

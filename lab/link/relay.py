@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import ctypes
+import errno
 import heapq
 import os
 import select
@@ -39,6 +40,7 @@ class Relay:
             self._sources[ends.node] = wire, "out", ends.port, ends.largest
             self._sources[ends.port] = wire, "in", ends.node, ends.largest
             self._sinks[wire, "out"], self._sinks[wire, "in"] = ends.port, ends.node
+        self._alive = set(self._sources)  # those whose device has not been taken away
         self._on_the_way: list[tuple[int, int, int, bytes]] = []  # (when, number, to which end, frame): a heap
         self._numbers = count()
         self._calls: deque[tuple[Change, threading.Event]] = deque()
@@ -81,13 +83,15 @@ class Relay:
         self._thread = threading.get_ident()
         for end in self._sources:
             os.set_blocking(end, False)
-        readable = [control, self._wakened, *self._sources]
         going_on = True
-        while going_on or self._on_the_way:
+        while True:
             pause = self._send_what_is_due()
-            ready, _, _ = select.select(readable if going_on else [], [], [], pause)
+            if not going_on and pause is None:
+                return
+            watched = (control, self._wakened, *self._alive) if going_on else ()
+            ready, _, _ = select.select(watched, (), (), pause)
             changes = [descriptor for descriptor in (self._wakened, control) if descriptor in ready]
-            for descriptor in self._sources if changes else ready:
+            for descriptor in tuple(self._alive) if changes else ready:
                 # What came before a change is not to be subject to it.
                 self._carry(descriptor, _BURST if changes else _BATCH)
             if self._wakened in changes:
@@ -108,7 +112,12 @@ class Relay:
                 frame = os.read(source, largest)
             except BlockingIOError:
                 return
-            except OSError:  # the device is down, and says so once
+            except OSError as error:
+                if error.errno != errno.ENETDOWN:  # which is said once; everything else is said for ever
+                    self._alive.discard(source)
+                return
+            if not frame:
+                self._alive.discard(source)
                 return
             if wire.is_plain(way) and not self._on_the_way:
                 _write(sink, frame)
