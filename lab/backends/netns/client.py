@@ -387,7 +387,7 @@ class NetnsBackend:
                 facts = registry.owner_of(name)
             except UsageError:
                 continue  # it went down just now
-            if "owner" in facts:
+            if facts.keys() >= set(_FACTS):  # else it is only just coming up
                 found.append(LabFacts(backend=self.name, **{key: facts[key] for key in _FACTS}))
         return found
 
