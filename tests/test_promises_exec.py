@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import select
 import shutil
 import signal
 import subprocess
@@ -161,6 +162,7 @@ def test_a_program_ends_with_the_command_that_runs_it(user: User, enter: Enter, 
         assert running.stdout
         assert running.stdout.readline() == "watching\n"
         running.send_signal(number)
+        assert select.select([running.stdout], [], [], 20)[0], "the program goes on"
         assert running.stdout.readline() == "got SIGTERM\n"
         assert running.wait(20) == -number
     wait_until(lambda: not [line for line in user.processes().values() if "watching" in line], timeout=20, what="it")
