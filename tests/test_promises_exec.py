@@ -154,6 +154,15 @@ def test_what_is_not_there_is_named(user: User, name: str) -> None:
     assert "no program to run" in nothing.stderr
 
 
+@pytest.fixture
+def hangups() -> Iterator[None]:
+    """Programs are ended by SIGHUP, even if the tests run under nohup, which they would hand on."""
+    before = signal.signal(signal.SIGHUP, signal.SIG_DFL)
+    yield
+    signal.signal(signal.SIGHUP, before)
+
+
+@pytest.mark.usefixtures("hangups")
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGHUP, signal.SIGKILL])
 def test_a_program_ends_with_the_command_that_runs_it(user: User, enter: Enter, number: signal.Signals) -> None:
     with subprocess.Popen(
@@ -162,7 +171,10 @@ def test_a_program_ends_with_the_command_that_runs_it(user: User, enter: Enter, 
         assert running.stdout
         assert running.stdout.readline() == "watching\n"
         running.send_signal(number)
-        assert select.select([running.stdout], [], [], 20)[0], "the program goes on"
+        goes_on = not select.select([running.stdout], [], [], 20)[0]
+        if goes_on:
+            running.kill()
+        assert not goes_on
         assert running.stdout.readline() == "got SIGTERM\n"
         assert running.wait(20) == -number
     wait_until(lambda: not [line for line in user.processes().values() if "watching" in line], timeout=20, what="it")

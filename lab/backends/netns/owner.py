@@ -91,10 +91,12 @@ class Lab:
 
     def end(self) -> NoReturn:
         """Clear the folder away, lest the guard be killed before it does, and end."""
-        if self.staging.is_mount():
-            namespaces.unmount(str(self.staging))  # a mount point cannot be removed where it is one
-        registry.remove(self.entry)
-        os._exit(0)
+        try:
+            if self.staging.is_mount():
+                namespaces.unmount(str(self.staging))  # a mount point cannot be removed where it is one
+            registry.remove(self.entry)
+        finally:
+            os._exit(0)  # whatever could not be cleared away is the guard's to clear
 
     def _on_step(self, name: str) -> None:
         self.end_if_guard_gone()
