@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import functools
 import os
 import signal
 import socket
@@ -319,8 +320,11 @@ def test_commands_show_and_restart_services(
     both = lab_command("logs", "--lab", name, "web").stdout.splitlines()
     assert {line.partition(" | ")[0] for line in both} == {"nginx", "squid"}
     assert lab_command("restart", "--lab", name, "web", "nginx").stdout == "web: nginx is ready\n"
-    restarted = lab_command("logs", "--lab", name, "web", "nginx").stdout
-    assert restarted.count("start worker processes") == 2
+    starts = functools.partial(lab_command, "logs", "--lab", name, "web", "nginx")
+    # A server listens a moment before it says so.
+    wait_until(
+        lambda: starts().stdout.count("start worker processes") == 2, timeout=20, what="the log to tell of two starts"
+    )
     wrong = lab_command("logs", "--lab", name, "web", "apache")
     assert (wrong.returncode, wrong.stderr) == (2, 'lab: "web" has no service "apache"; it has nginx, squid\n')
     empty = lab_command("logs", "--lab", name, "idle")
