@@ -180,12 +180,13 @@ class Client:
         self.tell(step="down")
         entrants = self.occupy(lab)
         owner, guard = self.facts()["owner"], self.facts()["guard"]
+        victim = self.watch()
         os.kill(owner, signal.SIGSTOP)
         with registry.connect(self.name) as connection:
             messages.send(connection, {"do": "down"})
             if self.victim == "client":
                 os.kill(owner, signal.SIGCONT)
-            self.kill()
+            os.kill(victim, signal.SIGKILL)
             if self.victim == "guard":
                 # If both ended in the same instant, the folder would be cleared away by the next command only.
                 wait_until(lambda: not Path(f"/proc/{guard}").exists(), timeout=_GONE_WITHIN, what="the guard's end")
@@ -212,12 +213,15 @@ class Client:
         return registry.owner_of(self.name)
 
     def kill(self) -> None:
-        """Kill the victim, having told what namespaces are watched."""
+        os.kill(self.watch(), signal.SIGKILL)
+
+    def watch(self) -> int:
+        """Tell what namespaces the lab has, which nobody may ask of an owner that is ending; return the victim."""
         facts = self.facts()
         assert self.backend._nursery
         self.tell(namespaces=sorted(namespaces_of(facts["owner"])), at=ticks())
-        victims = {**facts, "nursery": self.backend._nursery[0].pid, "client": os.getpid()}
-        os.kill(victims[self.victim], signal.SIGKILL)
+        victims: dict[str, int] = {**facts, "nursery": self.backend._nursery[0].pid, "client": os.getpid()}
+        return victims[self.victim]
 
 
 if __name__ == "__main__":
