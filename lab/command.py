@@ -97,3 +97,16 @@ def output_of(arguments: Sequence[str], *, timeout: float = 30.0, cwd: Path | No
         msg = f"{arguments[0]}: {last}"
         raise LabError(msg)
     return done.stdout
+
+
+def run_in_terminal(arguments: Sequence[str], *, cwd: Path) -> None:
+    """Run a tool of this machine to its end; what it says goes where the caller's own output goes.
+
+    Raises:
+        MissingToolError: there is no such tool.
+        LabError: it failed.
+    """
+    done = subprocess.run([find_tool(arguments[0]), *arguments[1:]], check=False, cwd=cwd)
+    if done.returncode:
+        msg = f"{' '.join(arguments)}: exit code {done.returncode}"
+        raise LabError(msg)

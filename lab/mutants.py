@@ -57,3 +57,12 @@ def reconfigured(node: str, service: str, old: str, new: str) -> Sabotage:
         running.restart()
 
     return reconfigure
+
+
+def faulty(program: str, fault: str) -> Sabotage:
+    """Return what lets one of the project's programs have a fault of `servers/mutants/mutants.cmake`."""
+
+    def replace(lab: Lab) -> None:
+        lab.faulty[program] = fault
+
+    return replace

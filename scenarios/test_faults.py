@@ -15,7 +15,8 @@ import pytest
 
 from lab.checks import arp, tcp
 from lab.mutants import sysctl
-from lab.running import Lab, Node
+from lab.node import Node
+from lab.running import Lab
 from lab.trace.trace import Trace
 from lab.wait import wait_until
 

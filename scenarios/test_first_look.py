@@ -12,7 +12,8 @@ import pytest
 
 from lab.checks import arp, dns, icmp
 from lab.mutants import command, reconfigured, sysctl
-from lab.running import Lab, Node
+from lab.node import Node
+from lab.running import Lab
 from lab.trace.ipv4 import IPv4
 from lab.trace.packet import Packet
 

@@ -10,8 +10,9 @@ import pytest
 
 from lab.checks import dns
 from lab.mutants import command, reconfigured
+from lab.node import Node
 from lab.probes import dns as probe
-from lab.running import Lab, Node
+from lab.running import Lab
 
 if TYPE_CHECKING:
     from dns.message import Message

@@ -12,9 +12,10 @@ from typing import Any
 
 from lab.backends.base import Backend
 from lab.load import loads
+from lab.node import Node
 from lab.plan.model import Plan
 from lab.plan.planner import plan
-from lab.running import Lab, Node
+from lab.running import Lab
 
 # a, b and c on lan, b and c on dmz as well.
 THREE = """

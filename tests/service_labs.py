@@ -15,9 +15,10 @@ import dns.message
 import pytest
 
 from lab.load import loads
+from lab.node import Node
 from lab.plan.planner import plan
 from lab.pytest_plugin import Labs
-from lab.running import Lab, Node
+from lab.running import Lab
 from lab.services import kinds
 
 PROJECT = Path(__file__).resolve().parent.parent

@@ -19,8 +19,9 @@ from lab import capture as capture_module
 from lab.capture import arm_all, close_all
 from lab.checks import icmp
 from lab.errors import UsageError
+from lab.node import Node
 from lab.pytest_plugin import Labs
-from lab.running import Lab, Node
+from lab.running import Lab
 from lab.trace.pcap import read_pcap
 from tests import tshark
 from tests.small_labs import ROUTED, up

@@ -10,8 +10,9 @@ import pytest
 
 from lab.checks import icmp, tcp
 from lab.errors import UsageError
+from lab.node import Node
 from lab.pytest_plugin import Labs
-from lab.running import Lab, Node
+from lab.running import Lab
 from lab.wait import wait_until
 from tests.faulty_labs import THREE, configuration, in_vain, mend, reaches, up
 

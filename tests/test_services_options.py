@@ -6,11 +6,12 @@ from pathlib import Path
 
 import pytest
 
+from lab import servers
 from lab.errors import MissingToolError, TopologyError, UsageError
 from lab.load import loads
 from lab.plan.model import Plan
 from lab.plan.planner import plan
-from lab.services import kinds, reference
+from lab.services import kinds
 from lab.services.kind import Kind, Place, Program
 from lab.services.table import KINDS
 
@@ -112,25 +113,25 @@ def test_a_folder_is_looked_for_beside_the_topology() -> None:
 
 
 @pytest.fixture
-def servers(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """A folder of servers: one that is built, and one that is not."""
-    (tmp_path / "build" / "bin").mkdir(parents=True)
+    built = tmp_path / "build" / "release" / "bin"
+    built.mkdir(parents=True)
     for name in ("poll_echo", "http_threadpool"):
         (tmp_path / f"{name}.cc").touch()
-    (tmp_path / "build" / "bin" / "poll_echo").touch(mode=0o755)
-    monkeypatch.setattr(reference, "SERVERS", tmp_path)
-    return tmp_path
+    (built / "poll_echo").touch(mode=0o755)
+    monkeypatch.setattr(servers, "SOURCES", tmp_path)
+    return built
 
 
-def test_a_server_of_the_project_is_a_service_by_its_name(servers: Path) -> None:
+def test_a_server_of_the_project_is_a_service_by_its_name(folder: Path) -> None:
     found = program("poll_echo: {port: 7, root: www, arguments: [--workers, '4']}")
-    built = str(servers / "build" / "bin" / "poll_echo")
-    assert found.arguments == (built, "--port", "7", "--root", "/topologies/www", "--workers", "4")
+    assert found.arguments == (str(folder / "poll_echo"), "--port", "7", "--root", "/topologies/www", "--workers", "4")
 
 
-@pytest.mark.usefixtures("servers")
+@pytest.mark.usefixtures("folder")
 def test_a_server_that_is_not_built_says_so() -> None:
-    with pytest.raises(MissingToolError, match=r"web: http_threadpool is not built: it is neither .* nor on PATH"):
+    with pytest.raises(MissingToolError, match=r"http_threadpool is not built: there is no \S+; lab build makes it"):
         program("http_threadpool: ")
 
 

@@ -6,6 +6,8 @@ import argparse
 from collections.abc import Sequence
 from typing import NoReturn
 
+from lab import servers
+
 _EPILOG = """\
 exit codes: 0 done, 1 failed, 2 wrong use or wrong file, 3 something is missing on this machine,
 130 interrupted; exec and shell return the program's own
@@ -86,6 +88,12 @@ def make_parser() -> argparse.ArgumentParser:
     _add_lab(restart)
     restart.add_argument("node", metavar="NODE")
     restart.add_argument("service", metavar="SERVICE")
+
+    build = _command(commands, "build", "build the project's own servers, those that have changed")
+    build.add_argument("programs", metavar="PROGRAM", nargs="*", help="only these; all if none is named")
+    build.add_argument(
+        "--preset", choices=servers.PRESETS, default="release", help="of servers/CMakePresets.json (default: release)"
+    )
 
     _command(
         commands,

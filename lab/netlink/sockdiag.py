@@ -37,6 +37,9 @@ _STATES = (
     *("LAST_ACK", "LISTEN", "CLOSING", "NEW_SYN_RECV", "BOUND_INACTIVE"),
 )
 
+# idiag_timer of sock_diag(7): which timer runs.
+_TIMERS = ("", "retransmit", "keepalive", "time-wait", "probe")
+
 
 @dataclass(frozen=True, slots=True)
 class Socket:
@@ -49,6 +52,10 @@ class Socket:
         receive_queue: bytes not read yet; of a listening socket, connections not accepted yet.
         send_queue: bytes not acknowledged yet; of a listening socket, how many connections may wait.
         inode: by which /proc/PID/fd shows it; 0 if it belongs to no process any more.
+        timer: the timer that runs: "retransmit" (of a SYN too), "keepalive", "time-wait", "probe" (of a zero window),
+            or "" for none.
+        expires_ms: how long until it does.
+        tries: how often it has run out in a row.
     """
 
     protocol: Protocol
@@ -58,6 +65,9 @@ class Socket:
     receive_queue: int
     send_queue: int
     inode: int
+    timer: str = ""
+    expires_ms: int = 0
+    tries: int = 0
 
     @property
     def takes_strangers(self) -> bool:
@@ -103,7 +113,7 @@ def _answers(channel: socket.socket, protocol: Protocol) -> Iterator[bytes]:
 
 def _parsed(body: bytes, protocol: Protocol) -> Socket:
     entry = _ENTRY.unpack_from(body)
-    family, state, source_port, port, source, destination = entry[0], entry[1], *entry[4:8]
+    family, state, timer, tries, source_port, port, source, destination = entry[:8]
     return Socket(
         protocol=protocol,
         state=_STATES[state - 1],
@@ -112,6 +122,9 @@ def _parsed(body: bytes, protocol: Protocol) -> Socket:
         receive_queue=entry[11],
         send_queue=entry[12],
         inode=entry[14],
+        timer=_TIMERS[timer],
+        expires_ms=entry[10],
+        tries=tries,
     )
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 
-from lab.services import reference
+from lab import servers
 from lab.services.command import Command
 from lab.services.dnsmasq import Dnsmasq
 from lab.services.haproxy import Haproxy
@@ -34,12 +34,12 @@ class Kinds(Mapping[str, type[Kind]]):
     def __getitem__(self, kind: str) -> type[Kind]:
         if kind in KINDS:
             return KINDS[kind]
-        if kind in reference.names() or reference.find(kind):
+        if kind in servers.names():
             return Reference
         raise KeyError(kind)
 
     def __iter__(self) -> Iterator[str]:
-        return iter([*KINDS, *reference.names()])
+        return iter([*KINDS, *servers.names()])
 
     def __len__(self) -> int:
         return len(list(iter(self)))
