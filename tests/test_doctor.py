@@ -21,11 +21,11 @@ from lab.doctor.tools import look_for_tools
 from lab.netlink import sysctl
 from lab.netlink.namespaces import Clone
 from lab.wait import wait_until
+from tests import ordinary_user
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-_STRANGER = 4321
 _MARK = "DOCTOR_TEST_MARK"
 
 # Scripts for processes of their own: trials fork, and a test session may have threads.
@@ -113,18 +113,16 @@ def test_a_remedy_is_given_exactly_for_what_does_not_work(found: list[Finding]) 
 
 def test_what_labs_need_works_here_for_an_ordinary_user(tmp_path: Path) -> None:
     stranger = _stranger()
-    _check_reachable(stranger)
     found = {finding.name: finding for finding in _findings(_ALL, before=stranger, cwd=tmp_path.anchor)}
     assert [finding for finding in found.values() if finding.required and not finding.ok] == []
     assert found["user namespaces"].required
-    assert str(_STRANGER) in found["user namespaces"].detail
-    assert found["state folder"].detail.endswith(f"lab-{_STRANGER}")
+    assert str(ordinary_user.UID) in found["user namespaces"].detail
+    assert found["state folder"].detail.endswith(f"lab-{ordinary_user.UID}")
     assert list(Path(found["state folder"].detail).glob("doctor-*")) == []
 
 
 def test_a_state_folder_that_cannot_be_written_is_missing() -> None:
     stranger = _stranger()
-    _check_reachable(stranger)
     [folder] = _findings(_NAMED, "state folder", before=(*stranger, "XDG_RUNTIME_DIR=/proc"), cwd="/")
     assert not folder.ok
     assert "/proc/lab" in folder.detail
@@ -364,17 +362,7 @@ def _stranger() -> tuple[str, ...]:
     """Return what turns a command into one of a user that this machine has never heard of."""
     if os.geteuid() != 0:
         pytest.skip("only root can become another user")
-    setpriv = shutil.which("setpriv")
-    if not setpriv:
-        pytest.skip("setpriv is not installed")
-    return (setpriv, f"--reuid={_STRANGER}", f"--regid={_STRANGER}", "--clear-groups", "env", "-u", "XDG_RUNTIME_DIR")
-
-
-def _check_reachable(stranger: tuple[str, ...]) -> None:
-    command = [*stranger, sys.executable, "-P", "-c", "import lab.doctor"]
-    done = subprocess.run(command, check=False, capture_output=True, text=True, cwd="/")
-    if done.returncode:
-        pytest.skip(f"uid {_STRANGER} cannot import this project: {done.stderr.strip().splitlines()[-1]}")
+    return tuple(ordinary_user.command("env", "-u", "XDG_RUNTIME_DIR"))
 
 
 def _state() -> dict[str, object]:
