@@ -16,13 +16,13 @@ from collections.abc import Generator, Iterator, Mapping
 from contextlib import ExitStack
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Any
 
 import pytest
 
 from lab.artifacts import write_artifacts
 from lab.backends.base import Backend
 from lab.backends.netns.client import NetnsBackend
+from lab.book import Recorder, is_within
 from lab.errors import LabError
 from lab.faults.model import FaultState
 from lab.load import load
@@ -62,13 +62,16 @@ def pytest_configure(config: pytest.Config) -> None:
     )
     config.addinivalue_line("markers", "mutant(name, sabotage): something under which the scenario must fail")
     config.addinivalue_line("markers", "book(section): the section of the book that a scenario shows")
+    # `cache` is not there with -p no:cacheprovider; the workers of pytest-xdist report to one that has it.
+    if getattr(config, "cache", None) and not hasattr(config, "workerinput"):
+        config.pluginmanager.register(Recorder(config.cache))
 
 
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
     """Keep the scenarios of the section asked for."""
     section = config.getoption("book")
     if section:
-        chosen = [item for item in items if any(_within(mark.args[0], section) for mark in item.iter_markers("book"))]
+        chosen = [item for item in items if any(is_within(mark.args[0], section) for mark in item.iter_markers("book"))]
         config.hook.pytest_deselected(items=[item for item in items if item not in chosen])
         items[:] = chosen
 
@@ -234,7 +237,3 @@ def _with_sysctls(planned: Plan, sysctls: Mapping[str, Mapping[str, str | int]])
         for node in planned.nodes
     )
     return replace(planned, nodes=nodes)
-
-
-def _within(section: Any, asked: str) -> bool:
-    return (str(section) + ".").startswith(asked.rstrip(".") + ".")

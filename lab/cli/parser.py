@@ -26,6 +26,8 @@ def parse(arguments: Sequence[str]) -> argparse.Namespace:
     options, rest = parser.parse_known_args(arguments)
     if options.module == "capture" and not any(word.startswith("-") for word in rest):
         options.expression += rest  # argparse does not look for a filter behind an option by itself
+    elif options.module == "test":
+        options.arguments = rest
     elif rest:
         parser.error(f"{rest[0]} is not known here")
     return options
@@ -94,6 +96,11 @@ def make_parser() -> argparse.ArgumentParser:
     build.add_argument(
         "--preset", choices=servers.PRESETS, default="release", help="of servers/CMakePresets.json (default: release)"
     )
+
+    test = _command(commands, "test", "run the scenarios; what else is given goes to pytest: -n 2, -k NAME, --mutants")
+    test.add_argument("--book", metavar="SECTION", help="those of one section of the book, like 3.5 or 2.6.2")
+
+    _command(commands, "book", "list the book's sections with their scenarios and last results", formats=True)
 
     _command(
         commands,
