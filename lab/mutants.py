@@ -44,6 +44,17 @@ def command(node: str, *arguments: str) -> Sabotage:
     return run_it
 
 
+def drop(node: str, hook: str, rule: str) -> Sabotage:
+    """Return what lets a node lose packets of its own.
+
+    Args:
+        hook: of nftables: "prerouting", "input", "forward" or "output".
+        rule: which packets, in nftables' language: "icmp type destination-unreachable".
+    """
+    chain = f"add chain inet sabotage {hook} {{ type filter hook {hook} priority -500; }}"
+    return command(node, "nft", f"add table inet sabotage; {chain}; add rule inet sabotage {hook} {rule} drop")
+
+
 def reconfigured(node: str, service: str, old: str, new: str) -> Sabotage:
     """Return what replaces a text in a service's configuration and starts it again."""
 

@@ -29,3 +29,12 @@ def wait_until(ready: Callable[[], bool], *, timeout: float, what: str) -> None:
             raise WaitTimeoutError(msg)
         time.sleep(pause)
         pause = min(pause * 2, _LONGEST_PAUSE)
+
+
+def comes_true(claim: Callable[[], bool], *, timeout: float = 5.0) -> bool:
+    """Return whether a claim becomes true within `timeout` seconds: what a scenario asserts of something to come."""
+    try:
+        wait_until(claim, timeout=timeout, what="a claim to come true")
+    except WaitTimeoutError:
+        return False
+    return True

@@ -25,6 +25,7 @@ def names(predicate: Predicate) -> set[str]:
         (icmp.is_redirect, {"redirect", "redirect6"}),
         (icmp.is_time_exceeded, {"time_exceeded", "short_quote", "time_exceeded6"}),
         (icmp.is_unreachable, {"port_unreachable", "fragmentation_needed", "unreachable6"}),
+        (icmp.is_too_big, {"packet_too_big"}),
         (arp.is_request, {"arp_request"}),
         (arp.is_reply, {"arp_reply"}),
         (arp.is_gratuitous, set()),

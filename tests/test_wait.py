@@ -8,7 +8,7 @@ import pytest
 
 from lab import wait
 from lab.errors import WaitTimeoutError
-from lab.wait import wait_until
+from lab.wait import comes_true, wait_until
 
 
 class Clock:
@@ -72,3 +72,12 @@ def test_an_error_of_the_question_is_its_askers(clock: Clock) -> None:
     with pytest.raises(ZeroDivisionError):
         wait_until(lambda: 1 / 0 > 0, timeout=1, what="the impossible")
     assert clock.pauses == []
+
+
+def test_a_claim_that_comes_true_in_time_holds() -> None:
+    answers = iter([False, False, True])
+    assert comes_true(lambda: next(answers))
+
+
+def test_a_claim_that_never_comes_true_does_not_hold() -> None:
+    assert not comes_true(lambda: False, timeout=0.01)

@@ -34,6 +34,11 @@ def is_unreachable(packet: Packet) -> bool:
     return _is(packet, icmp.UNREACHABLE, icmp6.UNREACHABLE)
 
 
+def is_too_big(packet: Packet) -> bool:
+    """Whether an IPv6 router tells of a packet that the next segment cannot carry; see `is_unreachable` for IPv4."""
+    return packet.icmp6 is not None and packet.icmp6.type == icmp6.PACKET_TOO_BIG
+
+
 def _is(packet: Packet, type4: int, type6: int) -> bool:
     if packet.icmp is not None:
         return packet.icmp.type == type4
