@@ -13,7 +13,11 @@ from lab.errors import LabError, MissingToolError
 # The Debian package of each tool that labs may call; an unknown one is named as it is.
 _PACKAGES = {
     "ethtool": "ethtool",
+    "gdb": "gdb",
+    "ifstat": "ifstat",
     "ip": "iproute2",
+    "mpstat": "sysstat",
+    "netstat": "net-tools",
     "newgidmap": "uidmap",
     "newuidmap": "uidmap",
     "nft": "nftables",
@@ -25,6 +29,7 @@ _PACKAGES = {
     "tcpdump": "tcpdump",
     "traceroute": "traceroute",
     "tshark": "tshark",
+    "vmstat": "procps",
 }
 
 

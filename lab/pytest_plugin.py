@@ -185,7 +185,10 @@ def pytest_runtest_makereport(
         item.stash[_FAILED] = True
         running = item.stash[_LAB]
         folder = Path(item.config.getoption("lab_artifacts")) / re.sub(r"[^\w.-]+", "-", item.nodeid)
-        lines = [str(path) for path in write_artifacts(running, folder)]
+        try:
+            lines = [str(path) for path in write_artifacts(running, folder)]
+        except OSError as error:
+            lines = [f"nothing is kept: {error}; --lab-artifacts DIR names another place"]
         if item.config.getoption("lab_keep"):
             lines.append(f"the lab is still up: lab shell --lab {running.name} NODE; lab down {running.name}")
         report.sections.append((f"lab {running.name}", "\n".join(lines)))
