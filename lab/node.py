@@ -14,7 +14,7 @@ from lab.errors import CommandError, UsageError
 from lab.faults.model import Fault
 from lab.netlink import sockdiag
 from lab.plan.model import PlannedInterface, PlannedNode
-from lab.probes import icmp, raw
+from lab.probes import counters, icmp, raw
 from lab.process import Completed, Process
 from lab.wait import wait_until
 
@@ -186,6 +186,10 @@ class Node:
         """
         with self.socket(socket.AF_NETLINK, socket.SOCK_RAW, sockdiag.NETLINK_SOCK_DIAG) as channel:
             return sockdiag.sockets(channel, protocol)
+
+    def counters(self) -> dict[str, int]:
+        """Return what the node's kernel has counted, by the names that nstat(8) has: "TcpExtListenOverflows"."""
+        return counters.parsed(self.run("cat", "/proc/net/netstat", "/proc/net/snmp").check().stdout)
 
     def ping(
         self, destination: str, *, count: int = 1, interval: float = 0.0, size: int = 56, timeout: float = 3.0
