@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import json
 import os
 import select
 import signal
@@ -95,16 +94,22 @@ class NetnsFeed:
 class NetnsLab:
     """See `lab.backends.base.RunningLab`."""
 
-    def __init__(self, name: str, lifeline: socket.socket | None = None) -> None:
-        """`lifeline` is the channel that the lab was asked for on; a lab that is not detached ends with it."""
+    def __init__(self, name: str, plan: Plan | None = None, lifeline: socket.socket | None = None) -> None:
+        """Hold on to a lab.
+
+        Args:
+            plan: if it is known; it is read from the lab's folder otherwise.
+            lifeline: the channel that the lab was asked for on; a lab that is not detached ends with it.
+        """
         self.name = name
+        self._plan = plan
         self._lifeline = lifeline
         self._borrowed: BorrowedWires | None = None
 
     @cached_property
     def plan(self) -> Plan:
         """What was built."""
-        return registry.plan_of(self.name)
+        return self._plan or registry.plan_of(self.name)
 
     @property
     def folder(self) -> Path:
@@ -348,13 +353,13 @@ class NetnsBackend:
         ours, theirs = messages.pair()
         request = {"source": source, "shared": _visible(shared)}
         with theirs, tempfile.TemporaryFile() as file:
-            file.write(json.dumps(plan.to_data()).encode())
+            file.write(plan.to_json().encode())
             file.seek(0)
             self._send(request, [theirs.fileno(), file.fileno()])
         birth = _Birth(ours)
         try:
             birth.follow(on_step)
-            settle(NetnsLab(plan.name))
+            settle(NetnsLab(plan.name, plan))
             lifeline = birth.survive(detached=detached)
         except messages.ConnectionLostError as error:
             birth.abandon()
@@ -363,7 +368,7 @@ class NetnsBackend:
         except BaseException:
             birth.abandon()
             raise
-        return NetnsLab(plan.name, lifeline)
+        return NetnsLab(plan.name, plan, lifeline)
 
     def _send(self, request: dict[str, Any], descriptors: list[int]) -> None:
         """Ask the nursery; one that has died meanwhile is replaced once."""

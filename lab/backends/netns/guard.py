@@ -32,8 +32,9 @@ def run(message: messages.Message) -> None:
     _let_go_of_terminal()
     try:
         with open(plan_descriptor, encoding="utf-8") as file:  # noqa: PTH123 - by descriptor
-            plan = Plan.from_data(json.load(file))
-        entry = registry.create(plan, message.body["source"])
+            text = file.read()
+        plan = Plan.from_data(json.loads(text))
+        entry = registry.create(plan.name, text, message.body["source"])
     except LabError as error:
         messages.send(client, messages.describe(error))
         return

@@ -17,8 +17,8 @@ from typing import Any
 from lab import errors
 from lab.errors import BackendError, LabError
 
-_LARGEST = 1 << 20
 _MOST_DESCRIPTORS = 253  # SCM_MAX_FD, unix(7)
+_DESCRIPTOR_SPACE = socket.CMSG_SPACE(_MOST_DESCRIPTORS * array.array("i").itemsize)
 
 
 class ConnectionLostError(Exception):
@@ -60,9 +60,9 @@ def receive(channel: socket.socket) -> Message:
         ConnectionLostError: the other side has closed.
         TimeoutError: the socket has a timeout, and it passed.
     """
-    space = socket.CMSG_SPACE(_MOST_DESCRIPTORS * array.array("i").itemsize)
     try:
-        data, ancillary, _flags, _address = channel.recvmsg(_LARGEST, space, socket.MSG_CMSG_CLOEXEC)
+        size = channel.recv_into(bytearray(1), 1, socket.MSG_PEEK | socket.MSG_TRUNC)  # room for any would take long
+        data, ancillary, _flags, _address = channel.recvmsg(size, _DESCRIPTOR_SPACE, socket.MSG_CMSG_CLOEXEC)
     except ConnectionResetError as error:
         raise ConnectionLostError(str(error)) from error
     descriptors = array.array("i")
