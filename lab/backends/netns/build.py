@@ -14,7 +14,7 @@ from pathlib import Path
 
 from lab.backends.netns import baseline, files, links
 from lab.backends.netns.links import Links
-from lab.errors import BackendError
+from lab.errors import BackendError, UsageError
 from lab.netlink import namespaces, offload, rtnetlink, sysctl
 from lab.netlink.namespaces import Clone
 from lab.plan.model import Plan, PlannedNode
@@ -48,6 +48,18 @@ class Built:
     home: Namespaces
     nodes: dict[str, Namespaces]
     links: Links
+
+    def node(self, name: str) -> Namespaces:
+        """Return the namespaces of a node.
+
+        Raises:
+            UsageError: there is none of that name; names those that there are.
+        """
+        try:
+            return self.nodes[name]
+        except KeyError:
+            msg = f'no node named "{name}"; this lab has {", ".join(self.nodes)}'
+            raise UsageError(msg) from None
 
 
 def build(plan: Plan, staging: Path, shared: tuple[str, ...], on_step: Callable[[str], None]) -> Built:

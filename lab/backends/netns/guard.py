@@ -12,6 +12,7 @@ import time
 from typing import Any
 
 from lab.backends.netns import messages, owner, registry
+from lab.backends.netns.ownership import Lab
 from lab.errors import LabError, NotSupportedError
 from lab.netlink import namespaces
 from lab.netlink.namespaces import Clone
@@ -55,7 +56,7 @@ def _guard(plan: Plan, entry: registry.Entry, client: socket.socket, options: di
     if owner_process == 0:
         os.close(gone_writer)
         os.close(alive_reader)
-        _become_owner(owner.Lab(plan, entry, client, gone_reader, rootless, options))
+        _become_owner(Lab(plan, entry, client, gone_reader, rootless, options))
     facts = {"owner": owner_process, "guard": os.getpid(), "since": time.time(), "rootless": rootless}
     told = {"name": plan.name, "source": options["source"], "nodes": len(plan.nodes)}
     registry.write_owner(entry, {**told, **facts})
@@ -88,9 +89,9 @@ def _enter_pid_namespace() -> bool:
     return False
 
 
-def _become_owner(lab: owner.Lab) -> None:
+def _become_owner(lab: Lab) -> None:
     try:
-        lab.run()
+        owner.run(lab)
     except BaseException as error:  # noqa: BLE001 - a fork's last stop; the report must not be lost
         messages.send(lab.client, messages.describe(error))
     finally:

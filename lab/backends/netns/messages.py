@@ -53,6 +53,14 @@ def send(channel: socket.socket, body: dict[str, Any], descriptors: Sequence[int
         raise ConnectionLostError(str(error)) from error
 
 
+def offer(channel: socket.socket, body: dict[str, Any], descriptors: Sequence[int] = ()) -> None:
+    """Send one message, unless the other side is gone or does not read: nobody may hold an owner up."""
+    try:
+        send(channel, body, descriptors)
+    except (ConnectionLostError, OSError):
+        return  # closed, or full: the selector sees a closed connection by itself
+
+
 def receive(channel: socket.socket) -> Message:
     """Wait for one message.
 
