@@ -18,6 +18,7 @@ from lab import errors
 from lab.errors import BackendError, LabError
 
 _MOST_DESCRIPTORS = 253  # SCM_MAX_FD, unix(7)
+_SIZE_ONLY = socket.MSG_PEEK | socket.MSG_TRUNC
 _DESCRIPTOR_SPACE = socket.CMSG_SPACE(_MOST_DESCRIPTORS * array.array("i").itemsize)
 
 
@@ -69,7 +70,7 @@ def receive(channel: socket.socket) -> Message:
         TimeoutError: the socket has a timeout, and it passed.
     """
     try:
-        size = channel.recv_into(bytearray(1), 1, socket.MSG_PEEK | socket.MSG_TRUNC)  # room for any would take long
+        size = channel.recv_into(bytearray(1), 1, _SIZE_ONLY)  # to make room for the largest takes long
         data, ancillary, _flags, _address = channel.recvmsg(size, _DESCRIPTOR_SPACE, socket.MSG_CMSG_CLOEXEC)
     except ConnectionResetError as error:
         raise ConnectionLostError(str(error)) from error
