@@ -11,6 +11,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from lab.backends.netns import baseline, files, links
 from lab.backends.netns.links import Links
@@ -153,7 +154,7 @@ def _wire(
 def _configure(
     plan: Plan, home: Namespaces, nodes: dict[str, Namespaces], made: Links, on_step: Callable[[str], None]
 ) -> None:
-    offloads_off: dict[bool, bytes] = {}  # a wire's devices have another driver, and so other offloads
+    offloads_off: dict[bool, Any] = {}  # a wire's devices have another driver, and so other offloads
     neighbour_settings: list[tuple[str, str]] | None = None
     for node in plan.nodes:
         on_step(f"configure {node.name}")
