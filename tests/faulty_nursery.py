@@ -16,7 +16,6 @@ from typing import Any
 from lab.backends.netns import baseline, nursery, registry
 from lab.netlink import namespaces, offload, rtnetlink, sysctl
 from lab.netlink.namespaces import Clone
-from lab.plan.model import Plan
 
 FAULTY = "faulty-"
 ODD = "odd-host"
@@ -40,13 +39,13 @@ class Faults:
     def __init__(self) -> None:
         self.left = 0
 
-    def arm(self, create: Callable[[Plan, str], registry.Entry]) -> Callable[[Plan, str], registry.Entry]:
-        def armed(plan: Plan, source: str) -> registry.Entry:
-            if plan.name.startswith(FAULTY):
-                self.left = int(plan.name.removeprefix(FAULTY))
-            elif plan.name == ODD:
+    def arm(self, create: Callable[[str, str, str], registry.Entry]) -> Callable[[str, str, str], registry.Entry]:
+        def armed(name: str, plan: str, source: str) -> registry.Entry:
+            if name.startswith(FAULTY):
+                self.left = int(name.removeprefix(FAULTY))
+            elif name == ODD:
                 setattr(namespaces, "unshare", _in_odd_surroundings(namespaces.unshare))  # noqa: B010 - for mypy
-            return create(plan, source)
+            return create(name, plan, source)
 
         return armed
 

@@ -18,7 +18,8 @@ from pathlib import Path
 from typing import Any, NoReturn
 
 from lab.backends.netns import messages, registry
-from lab.backends.netns.client import NetnsBackend, NetnsLab
+from lab.backends.netns.client import NetnsBackend
+from lab.backends.netns.handle import NetnsLab
 from lab.cli import main, up
 from lab.errors import LabError, WaitTimeoutError
 from lab.load import load

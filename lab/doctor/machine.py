@@ -11,7 +11,6 @@ from pathlib import Path
 from lab.backends.netns import messages, registry
 from lab.doctor.trial import Refusal, Trial
 from lab.errors import BackendError
-from lab.plan.model import Plan
 
 _PER_NODE = 4  # descriptors that the owner of a lab holds for each node
 _OTHERS = 64  # and for everything else
@@ -71,14 +70,14 @@ def _seqpacket() -> str:
 
 def _state_folder() -> str:
     """Keep a lab's state and be found by it, as a lab without nodes."""
-    plan = Plan(name=f"doctor-{os.getpid()}", networks=(), nodes=(), domain="test", hosts_file="", notes=())
+    name = f"doctor-{os.getpid()}"
     try:
-        entry = registry.create(plan, "")
+        entry = registry.create(name, "", "")
     except BackendError as error:
         detail, _, remedy = str(error).partition("; ")
         raise Refusal(detail, remedy) from error
     try:
-        with registry.listen(entry), registry.connect(plan.name):
+        with registry.listen(entry), registry.connect(name):
             return str(registry.root())
     finally:
         registry.remove(entry)

@@ -70,7 +70,8 @@ def module(name: str, option: str) -> str:
 
 def pair(channel: socket.socket) -> tuple[int, int]:
     """Make a veth pair `a` and `b`, both up, in the calling thread's namespace; return their indexes."""
-    both_here = namespaces.current(Clone.NET)
+    with namespaces.own_folder() as own:
+        both_here = namespaces.current(Clone.NET, own)
     request = rtnetlink.veth(
         port="a",
         bridge_index=0,

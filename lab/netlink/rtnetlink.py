@@ -36,6 +36,8 @@ _ADDRESS = struct.Struct("=BBBBI")  # struct ifaddrmsg
 _RUNNING = 0x40  # IFF_RUNNING
 _ATTRIBUTE = struct.Struct("=HH")
 _IFLA_LINK, _IFLA_OPERSTATE, _STATE_UP = 5, 16, b"\x06"  # IF_OPER_UP
+# A pair is born with as many queues as the machine may have processors, and the kernel takes away all but one again.
+_ONE_QUEUE = (("IFLA_NUM_TX_QUEUES", 1), ("IFLA_NUM_RX_QUEUES", 1))
 _REMEMBERED = 1000  # requests that are the same for all nodes of a network, and take time to encode
 # Placeholders that occur nowhere else in a message.
 _ANY_NAME = "~any interface~"  # as long as a name can be
@@ -189,6 +191,7 @@ def _any_veth(bridge_index: int, peer: str, mtu: int, port_mtu: int) -> bytes:
             ("IFLA_ADDRESS", _ANY_MAC),
             ("IFLA_MTU", mtu),
             ("IFLA_NET_NS_FD", _ANY_DESCRIPTOR),
+            *_ONE_QUEUE,
         ],
     }
     data = {"attrs": [("VETH_INFO_PEER", peer_message)]}
@@ -198,6 +201,7 @@ def _any_veth(bridge_index: int, peer: str, mtu: int, port_mtu: int) -> bytes:
             ("IFLA_IFNAME", _ANY_NAME),
             ("IFLA_MTU", port_mtu),
             ("IFLA_MASTER", bridge_index),
+            *_ONE_QUEUE,
             ("IFLA_LINKINFO", {"attrs": [("IFLA_INFO_KIND", "veth"), ("IFLA_INFO_DATA", data)]}),
         ],
         flags=_UP,

@@ -12,13 +12,15 @@ if TYPE_CHECKING:
     from lab.spec.models import InterfaceSpec
 
 
+_KEYS = tuple(ImpairmentSpec.model_fields)
+_NOTHING = ImpairmentSpec()
+
+
 def directions(spec: InterfaceSpec) -> dict[str, ImpairmentSpec]:
     """Return the impairments by the file's key of the direction, "out" and "in": what is said of it, then of both."""
     both = _said(spec)
-    return {
-        direction: ImpairmentSpec.model_construct(**{**both, **_said(own)})
-        for direction, own in (("out", spec.out), ("in", spec.incoming))
-    }
+    told = {"out": {**both, **_said(spec.out)}, "in": {**both, **_said(spec.incoming)}}
+    return {way: ImpairmentSpec.model_construct(**one) if one else _NOTHING for way, one in told.items()}
 
 
 def is_impaired(spec: ImpairmentSpec) -> bool:
@@ -37,5 +39,6 @@ def faults(spec: ImpairmentSpec) -> Iterator[tuple[str, str]]:
 
 
 def _said(spec: InterfaceSpec | ImpairmentSpec | None) -> dict[str, Any]:
-    found = {key: getattr(spec, key, None) for key in ImpairmentSpec.model_fields}
-    return {key: value for key, value in found.items() if value is not None}
+    if spec is None:
+        return {}
+    return {key: value for key in _KEYS if (value := getattr(spec, key)) is not None}

@@ -8,7 +8,10 @@ values are those of Documentation/networking/ip-sysctl.rst, but for the few line
 from __future__ import annotations
 
 import itertools
+import os
+from collections.abc import Iterable
 
+from lab.errors import BackendError
 from lab.netlink import sysctl
 from lab.plan.model import Kind
 
@@ -222,21 +225,39 @@ def interface_settings(interface: str) -> list[tuple[str, str]]:
     return [*_parse(_INTERFACE, interface=interface), *itertools.chain(*families)]
 
 
-def differing(settings: list[tuple[str, str]]) -> list[tuple[str, str]]:
-    """Return those settings that the calling thread's namespace does not have already.
+def pin(settings: Iterable[tuple[str, str]]) -> list[tuple[str, str]]:
+    """Give the calling thread's namespace these settings, and return those that it did not have already.
 
-    All new namespaces of one machine start alike, so what differs in the first of a kind is what has to be
-    written in every other, and most of it never has to. Keys that this kernel lacks are left out.
+    All new namespaces of one machine start alike, so what had to be written in the first of a kind is what has to
+    be written in every other, and most of it never has to. Keys that this kernel lacks are left out. Each is read
+    just before it is written, as some set others.
+
+    Raises:
+        BackendError: the kernel refuses a value.
     """
-    missing = []
+    written = []
     for key, value in settings:
         try:
             found = sysctl.read(key)
         except FileNotFoundError:
             continue
         if found != value:
-            missing.append((key, value))
-    return missing
+            write(key, value)
+            written.append((key, value))
+    return written
+
+
+def write(key: str, value: str) -> None:
+    """Set a sysctl of the calling thread's namespace.
+
+    Raises:
+        BackendError: the kernel has no such key, or refuses the value.
+    """
+    try:
+        sysctl.write(key, value)
+    except OSError as error:
+        msg = f"sysctl {key} = {value}: {os.strerror(error.errno or 0)}"
+        raise BackendError(msg) from error
 
 
 def _parse(text: str, **fields: str) -> list[tuple[str, str]]:

@@ -6,7 +6,6 @@ at whatever step, the kernel takes all of it down at once.
 
 from __future__ import annotations
 
-import os
 import socket
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -16,7 +15,7 @@ from typing import Any
 
 from lab.backends.netns import baseline, files, links
 from lab.backends.netns.links import Links
-from lab.errors import BackendError
+from lab.errors import BackendError, UsageError
 from lab.netlink import namespaces, offload, rtnetlink, sysctl
 from lab.netlink.namespaces import Clone
 from lab.plan.model import Plan, PlannedNode
@@ -51,6 +50,18 @@ class Built:
     nodes: dict[str, Namespaces]
     links: Links
 
+    def node(self, name: str) -> Namespaces:
+        """Return the namespaces of a node.
+
+        Raises:
+            UsageError: there is none of that name; names those that there are.
+        """
+        try:
+            return self.nodes[name]
+        except KeyError:
+            msg = f'no node named "{name}"; this lab has {", ".join(self.nodes)}'
+            raise UsageError(msg) from None
+
 
 def build(plan: Plan, staging: Path, shared: tuple[str, ...], on_step: Callable[[str], None]) -> Built:
     """Build the plan and return its namespaces; the calling process is left in the lab's home namespaces.
@@ -67,10 +78,9 @@ def build(plan: Plan, staging: Path, shared: tuple[str, ...], on_step: Callable[
     with _step("the lab's own namespaces"):
         namespaces.unshare(_OWN)
         files.prepare_home(str(staging))
-        sysctl_off = [("net.ipv6.conf.default.disable_ipv6", "1"), ("net.ipv4.ip_forward", "0")]
-        for key, value in baseline.differing(sysctl_off):
-            sysctl.write(key, value)
-        home = _current()
+        baseline.pin([("net.ipv6.conf.default.disable_ipv6", "1"), ("net.ipv4.ip_forward", "0")])
+        with namespaces.own_folder() as own:
+            home = _current(own)
     nodes = _make_nodes(plan, home, staging, shared, on_step)
     with rtnetlink.open_socket() as switch:
         bridges, made = _wire(plan, home, nodes, switch, on_step)
@@ -92,42 +102,35 @@ def _make_nodes(
 ) -> dict[str, Namespaces]:
     settings: dict[tuple[str, bool], list[tuple[str, str]]] = {}
     nodes = {}
-    for node in plan.nodes:
-        on_step(f"node {node.name}")
-        with _step(f"node {node.name}"):
-            namespaces.unshare(_OWN)
-            socket.sethostname(node.name)
-            texts = {
-                "/etc/hosts": plan.hosts_file,
-                "/etc/resolv.conf": node.resolv_conf,
-                "/etc/hostname": f"{node.name}\n",
-            }
-            if os.path.exists("/etc/nsswitch.conf"):  # noqa: PTH110 - done for every node
-                texts["/etc/nsswitch.conf"] = files.name_service()
-            if node.services:
-                texts["/etc/passwd"] = files.users()
-            files.prepare_node(f"{staging}/{node.name}", texts, shared)
-            sort = (node.kind, node.ipv6)
-            if sort not in settings:
-                settings[sort] = _first_of_a_sort(node)
-            else:
-                _write_all(settings[sort])
-            nodes[node.name] = _current()
-            home.enter()
+    with namespaces.own_folder() as own:
+        for node in plan.nodes:
+            on_step(f"node {node.name}")
+            with _step(f"node {node.name}"):
+                namespaces.unshare(_OWN)
+                socket.sethostname(node.name)
+                files.prepare_node(f"{staging}/{node.name}", _texts(plan, node), shared)
+                sort = (node.kind, node.ipv6)
+                if sort not in settings:
+                    settings[sort] = baseline.pin(baseline.node_settings(node.kind, ipv6=node.ipv6))
+                else:
+                    _write_all(settings[sort])
+                nodes[node.name] = _current(own)
+                home.enter()
     return nodes
 
 
-def _first_of_a_sort(node: PlannedNode) -> list[tuple[str, str]]:
-    """Pin the first node of a sort, and return what had to be written.
-
-    The first key is written on its own: it resets others, which the comparison must then see.
-    """
-    everything = baseline.node_settings(node.kind, ipv6=node.ipv6)
-    written = baseline.differing(everything[:1])
-    _write_all(written)
-    rest = baseline.differing(everything[1:])
-    _write_all(rest)
-    return written + rest
+def _texts(plan: Plan, node: PlannedNode) -> dict[str, str]:
+    """Return the node's own files of /etc."""
+    texts = {
+        "/etc/hosts": plan.hosts_file,
+        "/etc/resolv.conf": node.resolv_conf,
+        "/etc/hostname": f"{node.name}\n",
+    }
+    if files.exists("/etc/nsswitch.conf"):
+        texts["/etc/nsswitch.conf"] = files.name_service()
+    if node.services:
+        texts["/etc/passwd"] = files.users()
+    return texts
 
 
 def _wire(
@@ -162,12 +165,11 @@ def _configure(
                     if is_wire not in offloads_off:
                         offloads_off[is_wire] = offload.offloads_off(interface.name)
                     offload.apply(interface.name, offloads_off[is_wire])
-            if node.interfaces and neighbour_settings is None:
-                first = node.interfaces[0].name
-                differing = baseline.differing(baseline.interface_settings(first))
-                neighbour_settings = [(key.replace(f".{first}.", ".*."), value) for key, value in differing]
-            for interface in node.interfaces:
-                _write_all([(key.replace("*", interface.name), value) for key, value in neighbour_settings or ()])
+                if neighbour_settings is None:
+                    written = baseline.pin(baseline.interface_settings(interface.name))
+                    neighbour_settings = [(key.replace(f".{interface.name}.", ".*."), value) for key, value in written]
+                else:
+                    _write_all([(key.replace("*", interface.name), value) for key, value in neighbour_settings])
             _write_all([(key, value) for key, value in node.sysctls if key != baseline.CONGESTION_CONTROL_KEY])
             bring_up(node)
 
@@ -209,26 +211,20 @@ def _address_and_route(node: PlannedNode, congestion_control: str) -> None:
         rtnetlink.transact(channel, requests)
 
 
-def _write_all(settings: list[tuple[str, str]] | tuple[tuple[str, str], ...]) -> None:
+def _write_all(settings: list[tuple[str, str]]) -> None:
     for key, value in settings:
-        try:
-            sysctl.write(key, value)
-        except OSError as error:
-            msg = f"sysctl {key} = {value}: {os.strerror(error.errno or 0)}"
-            raise BackendError(msg) from error
+        baseline.write(key, value)
 
 
-def _current() -> Namespaces:
-    return Namespaces(*(namespaces.current(kind) for kind in (Clone.NET, Clone.MOUNT, Clone.UTS, Clone.IPC)))
+def _current(folder: int) -> Namespaces:
+    return Namespaces(*(namespaces.current(kind, folder) for kind in (Clone.NET, Clone.MOUNT, Clone.UTS, Clone.IPC)))
 
 
 @contextmanager
 def _inside(node: Namespaces, home: Namespaces) -> Iterator[None]:
-    node.enter()
-    try:
+    """Be, for the block, where a node's network is configured: among its interfaces, with its own /proc/sys."""
+    with namespaces.entered(node.net, Clone.NET, home.net), namespaces.entered(node.mount, Clone.MOUNT, home.mount):
         yield
-    finally:
-        home.enter()
 
 
 @contextmanager

@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING
 from lab.plan.model import Plan
 
 if TYPE_CHECKING:
-    from lab.backends.netns.build import Namespaces  # brings pyroute2, which takes longer than most commands
+    from lab.backends.netns.build import Namespaces  # brings all that building takes, and most commands build nothing
 
 FILE = "enter"
 

@@ -55,16 +55,20 @@ def prepare_node(folder: str, texts: dict[str, str], shared: tuple[str, ...]) ->
     """
     # A /proc of its own, too: the kernel looks names under /proc/sys up among those of all nodes that share one.
     _mount_proc()
+    mount("sysfs", "/sys", "sysfs", _KERNELS)
     umask = os.umask(0)
     os.mkdir(folder, 0o755)
+    os.chdir(folder)  # whose path may be out of sight in a moment, mounted over by what lies in it
     for own in _FOLDERS:
-        os.mkdir(f"{folder}/{own.name}", own.mode)
-        _share(f"{folder}/{own.name}", own.target, shared)
+        os.mkdir(own.name, own.mode)
+        _share(own, shared)
     for target, text in texts.items():
-        _place(folder, target, text)
+        _place(target, text)
+    for own in _FOLDERS:
+        if exists(own.target):
+            mount(own.name, own.target, flags=_BIND)
+    os.chdir("/")
     os.umask(umask)
-    mount("sysfs", "/sys", "sysfs", _KERNELS)
-    _mount_own(folder)
 
 
 def write_own(files: dict[str, str]) -> None:
@@ -87,6 +91,12 @@ def write_own(files: dict[str, str]) -> None:
 
 
 @cache
+def exists(path: str) -> bool:
+    """Whether the machine has this; asked once for a whole lab."""
+    return os.path.exists(path)
+
+
+@cache
 def name_service() -> str:
     """Return the text of every node's /etc/nsswitch.conf: the machine's, but that names are looked up as in any lab."""
     with open("/etc/nsswitch.conf", encoding="utf-8") as file:
@@ -105,34 +115,26 @@ def _mount_proc() -> None:
     mount("proc", "/proc", "proc", _KERNELS)
 
 
-def _mount_own(folder: str) -> None:
-    """Mount the node's folders over the machine's.
-
-    By descriptor, as `folder` itself is out of sight once the folder it lies in is mounted over.
-    """
-    present = [own for own in _FOLDERS if os.path.isdir(own.target)]
-    descriptors = [os.open(f"{folder}/{own.name}", os.O_PATH | os.O_DIRECTORY) for own in present]
-    for own, descriptor in zip(present, descriptors, strict=True):
-        mount(f"/proc/self/fd/{descriptor}", own.target, flags=_BIND)
-        os.close(descriptor)
-
-
-def _share(own: str, target: str, shared: tuple[str, ...]) -> None:
+def _share(own: _Folder, shared: tuple[str, ...]) -> None:
     for path in shared:
-        if path.startswith(target + "/"):
-            inside = own + path.removeprefix(target)
+        if path.startswith(own.target + "/"):
+            inside = own.name + path.removeprefix(own.target)
             os.makedirs(inside, exist_ok=True)
             mount(path, inside, flags=_BIND)
 
 
-def _place(folder: str, target: str, text: str) -> None:
-    """Put a text of the node's own where `target` is, which may be a link into /run (as systemd-resolved makes it)."""
+def _place(target: str, text: str) -> None:
+    """Put a text of the node's own where `target` is, which may be a link into /run (as systemd-resolved makes it).
+
+    The node's folder is the current one.
+    """
     real = _real_path(target)
     if real.startswith("/run/"):
-        os.makedirs(os.path.dirname(folder + real), exist_ok=True)
-        _write(folder + real, text)
+        own = real.removeprefix("/")
+        os.makedirs(os.path.dirname(own), exist_ok=True)
+        _write(own, text)
     else:
-        own = f"{folder}/{os.path.basename(target)}"
+        own = os.path.basename(target)
         _write(own, text)
         mount(own, real, flags=Mount.BIND)
 

@@ -12,6 +12,7 @@ import time
 from typing import Any
 
 from lab.backends.netns import messages, owner, registry
+from lab.backends.netns.ownership import Lab
 from lab.errors import LabError, NotSupportedError
 from lab.netlink import namespaces
 from lab.netlink.namespaces import Clone
@@ -32,8 +33,9 @@ def run(message: messages.Message) -> None:
     _let_go_of_terminal()
     try:
         with open(plan_descriptor, encoding="utf-8") as file:  # noqa: PTH123 - by descriptor
-            plan = Plan.from_data(json.load(file))
-        entry = registry.create(plan, message.body["source"])
+            text = file.read()
+        plan = Plan.from_data(json.loads(text))
+        entry = registry.create(plan.name, text, message.body["source"])
     except LabError as error:
         messages.send(client, messages.describe(error))
         return
@@ -54,7 +56,7 @@ def _guard(plan: Plan, entry: registry.Entry, client: socket.socket, options: di
     if owner_process == 0:
         os.close(gone_writer)
         os.close(alive_reader)
-        _become_owner(owner.Lab(plan, entry, client, gone_reader, rootless, options))
+        _become_owner(Lab(plan, entry, client, gone_reader, rootless, options))
     facts = {"owner": owner_process, "guard": os.getpid(), "since": time.time(), "rootless": rootless}
     told = {"name": plan.name, "source": options["source"], "nodes": len(plan.nodes)}
     registry.write_owner(entry, {**told, **facts})
@@ -87,9 +89,9 @@ def _enter_pid_namespace() -> bool:
     return False
 
 
-def _become_owner(lab: owner.Lab) -> None:
+def _become_owner(lab: Lab) -> None:
     try:
-        lab.run()
+        owner.run(lab)
     except BaseException as error:  # noqa: BLE001 - a fork's last stop; the report must not be lost
         messages.send(lab.client, messages.describe(error))
     finally:

@@ -17,8 +17,9 @@ from typing import Any
 from lab import errors
 from lab.errors import BackendError, LabError
 
-_LARGEST = 1 << 20
 _MOST_DESCRIPTORS = 253  # SCM_MAX_FD, unix(7)
+_SIZE_ONLY = socket.MSG_PEEK | socket.MSG_TRUNC
+_DESCRIPTOR_SPACE = socket.CMSG_SPACE(_MOST_DESCRIPTORS * array.array("i").itemsize)
 
 
 class ConnectionLostError(Exception):
@@ -53,6 +54,14 @@ def send(channel: socket.socket, body: dict[str, Any], descriptors: Sequence[int
         raise ConnectionLostError(str(error)) from error
 
 
+def offer(channel: socket.socket, body: dict[str, Any], descriptors: Sequence[int] = ()) -> None:
+    """Send one message, unless the other side is gone or does not read: nobody may hold an owner up."""
+    try:
+        send(channel, body, descriptors)
+    except (ConnectionLostError, OSError):
+        return  # closed, or full: the selector sees a closed connection by itself
+
+
 def receive(channel: socket.socket) -> Message:
     """Wait for one message.
 
@@ -60,9 +69,9 @@ def receive(channel: socket.socket) -> Message:
         ConnectionLostError: the other side has closed.
         TimeoutError: the socket has a timeout, and it passed.
     """
-    space = socket.CMSG_SPACE(_MOST_DESCRIPTORS * array.array("i").itemsize)
     try:
-        data, ancillary, _flags, _address = channel.recvmsg(_LARGEST, space, socket.MSG_CMSG_CLOEXEC)
+        size = channel.recv_into(bytearray(1), 1, _SIZE_ONLY)  # to make room for the largest takes long
+        data, ancillary, _flags, _address = channel.recvmsg(size, _DESCRIPTOR_SPACE, socket.MSG_CMSG_CLOEXEC)
     except ConnectionResetError as error:
         raise ConnectionLostError(str(error)) from error
     descriptors = array.array("i")

@@ -56,8 +56,12 @@ def root() -> Path:
     return Path(tempfile.gettempdir()) / f"lab-{os.geteuid()}"
 
 
-def create(plan: Plan, source: str) -> Entry:
-    """Claim the plan's name and return its folder, locked.
+def create(name: str, plan: str, source: str) -> Entry:
+    """Claim the name of a lab and return its folder, locked.
+
+    Args:
+        plan: as JSON.
+        source: the topology file.
 
     Raises:
         LabExistsError: a lab of that name is up.
@@ -65,17 +69,17 @@ def create(plan: Plan, source: str) -> Entry:
     """
     parent = root()
     with folders.alone(parent):
-        final = parent / plan.name
-        if plan.name in folders.living(parent):
+        final = parent / name
+        if name in folders.living(parent):
             msg = (
-                f'a lab named "{plan.name}" is up already; take it down with "lab down {plan.name}", '
+                f'a lab named "{name}" is up already; take it down with "lab down {name}", '
                 'or give this one another name with "--name"'
             )
             raise LabExistsError(msg)
         try:
             temporary = Path(tempfile.mkdtemp(prefix=".new-", dir=parent))
             with _removed_on_failure(temporary):
-                entry = _fill(temporary, plan, source)
+                entry = _fill(temporary, name, plan, source)
                 temporary.rename(final)
         except OSError as error:
             raise folders.cannot_write(parent, error) from error
@@ -184,11 +188,11 @@ def listen(entry: Entry) -> socket.socket:
     return channel
 
 
-def _fill(folder: Path, plan: Plan, source: str) -> Entry:
+def _fill(folder: Path, name: str, plan: str, source: str) -> Entry:
     entry = Entry(folder, os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC), folders.lock(folder))
     (folder / "nodes").mkdir()
-    (folder / "plan.json").write_text(json.dumps(plan.to_data()))
-    write_owner(entry, {"name": plan.name, "source": source})
+    (folder / "plan.json").write_text(plan)
+    write_owner(entry, {"name": name, "source": source})
     return entry
 
 
