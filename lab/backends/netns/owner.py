@@ -16,6 +16,8 @@ from lab.backends.netns.build import build
 from lab.backends.netns.ownership import Lab
 from lab.backends.netns.serving import Service
 from lab.errors import LabError
+from lab.netlink import namespaces
+from lab.netlink.namespaces import Clone
 
 
 def run(lab: Lab) -> None:
@@ -51,4 +53,7 @@ def _come_up(lab: Lab, own_process: int) -> Service:
     registry.write(lab.entry, entrance.FILE, text, 0o700)
     service = Service(lab, built, registry.listen(lab.entry))
     service.impairments.start()
+    for node in list(built.nodes.values())[:1]:  # any will do: it is the whole machine's packets that are stamped
+        with namespaces.entered(node.net, Clone.NET, built.home.net):
+            resources.await_packet_clock()
     return service
