@@ -26,3 +26,26 @@ def no_reports_of_sanitizers(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) ->
     yield
     found = [path.read_text(errors="replace") for path in sorted(reports.iterdir())]
     assert not found, "\n".join(found)
+
+
+@pytest.fixture(scope="session")
+def site(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder for web servers: files small, empty, large and huge, folders, links; beside it is a secret."""
+    around = tmp_path_factory.mktemp("site")
+    (around / "secret.txt").write_text("nobody may see this")
+    root = around / "www"
+    (root / "sub").mkdir(parents=True)
+    (root / "bare").mkdir()
+    (root / "index.html").write_text("<title>start</title>\n")
+    (root / "sub" / "index.html").write_text("<title>sub</title>\n")
+    (root / "page.html").write_text("x" * 1024)
+    (root / "empty.txt").touch()
+    (root / "a b+c.txt").write_text("spaces\n")
+    (root / "large.bin").write_bytes(bytes(range(256)) * 20_480)  # 5 MB
+    with (root / "huge.bin").open("wb") as huge:
+        huge.truncate(5 << 30)  # 5 GiB, without a byte of them on the disk
+    (root / "link-in.html").symlink_to("page.html")
+    (root / "link-out.txt").symlink_to("../secret.txt")
+    (root / "link-absolute.txt").symlink_to(around / "secret.txt")
+    (root / "link-up").symlink_to("..")
+    return root

@@ -1,102 +1,139 @@
 // Echo server over poll(2). Book 9.2.
 //
-// One thread watches every connection. A connection is read only while nothing waits to be written to it, so that a
-// peer that sends without reading fills its own buffers and not this program's memory, and poll is asked for POLLOUT
-// only while there is something to write: else it would return at once, for ever.
+// One thread watches every connection. A connection is read only while nothing waits to be written to it, and poll is
+// asked for POLLOUT only while something does: else it would return at once, for ever.
 //
 // Limits: poll's set is copied into the kernel for each call, so its cost grows with idle connections.
 #include <poll.h>
 
-#include <array>
 #include <csignal>
-#include <memory>
 #include <vector>
 
-#include "lib/check.h"
+#include "lib/accept.h"
+#include "lib/drain.h"
+#include "lib/echo_connection.h"
 #include "lib/options.h"
 #include "lib/server.h"
 #include "lib/signal_pipe.h"
 
+#ifdef MUTANT_BLOCKING
+#include <fcntl.h>
+#endif
+
 namespace {
 
-constexpr std::size_t kBufferSize = 16'384;
+using Connections = std::vector<EchoConnection>;
 
-/// A connection, and what it has sent and not yet got back.
-class Connection {
- public:
-  explicit Connection(Fd socket) : socket_(std::move(socket)) {}
-
-  [[nodiscard]] int fd() const { return socket_.get(); }
-  [[nodiscard]] short events() const { return begin_ == end_ ? POLLIN : POLLOUT; }
-
-  /// Do what poll says can be done; false when the connection has come to its end.
-  bool serve() { return begin_ == end_ ? receive() : send_back(); }
-
- private:
-  bool receive() {
-    const ssize_t count = uninterrupted([&] { return read(fd(), buffer_.data(), buffer_.size()); });
-    if (count < 0) return would_block();
-    begin_ = 0;
-    end_ = static_cast<std::size_t>(count);
-    return count > 0 && send_back();
-  }
-
-  bool send_back() {
-    const ssize_t count = uninterrupted([&] { return write(fd(), buffer_.data() + begin_, end_ - begin_); });
-    if (count < 0) return would_block();
-#ifdef MUTANT_SHORT_WRITE
-    begin_ = end_;
+Fd listen_as_told(const Options& options) {
+#ifdef MUTANT_NO_REUSE
+  Fd socket(check("socket", ::socket(options.address().family(), SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0)));
+  check("bind", bind(socket.get(), options.address().get(), options.address().size()));
+  check("listen", listen(socket.get(), options.backlog));
+  return socket;
 #else
-    begin_ += static_cast<std::size_t>(count);
+  return listen_on(options.address(), options.backlog, SOCK_NONBLOCK);
 #endif
-    return true;
-  }
+}
 
-  Fd socket_;
-  std::array<char, kBufferSize> buffer_{};
-  std::size_t begin_ = 0;  // of what waits in the buffer
-  std::size_t end_ = 0;
-};
+class Server {
+ public:
+  explicit Server(const Options& options) : listener_(listen_as_told(options)) {}
 
-/// Accept all that wait; at the limit of descriptors they go on waiting, and `false` says not to ask for a while.
-bool accept_all(int listener, std::vector<std::unique_ptr<Connection>>& connections) {
-  while (true) {
-    Fd socket(uninterrupted([&] { return accept4(listener, nullptr, nullptr, SOCK_NONBLOCK | SOCK_CLOEXEC); }));
-    if (socket) {
-      connections.push_back(std::make_unique<Connection>(std::move(socket)));
-    } else if (errno == EMFILE || errno == ENFILE) {
-      return false;
-    } else if (errno != ECONNABORTED) {
-      if (!would_block()) check("accept4", -1);
-      return true;
+  void run() {
+    announce_ready();
+#ifdef MUTANT_DRAINS_FOR_EVER
+    while (!drain_.begun() || !connections_.empty()) {
+#else
+    while (!drain_.over(!connections_.empty())) {
+#endif
+      const bool is_quiet = wait();
+      if (!signals_.take().empty()) end();
+#ifdef MUTANT_NO_DRAIN
+      if (drain_.begun()) return;
+#endif
+      const bool has_closed = serve_all();
+      if (is_quiet || has_closed) has_room_ = true;
+      if (watched_[1].revents != 0 && !drain_.begun()) accept();
     }
   }
-}
+
+ private:
+  /// Wait until something can be done; true when nothing could for a while.
+  bool wait() {
+    watched_ = {{signals_.fd(), POLLIN, 0}, {has_room_ ? listener_.get() : -1, POLLIN, 0}};
+    for (const EchoConnection& connection : connections_) {
+      const short events = connection.owes() ? POLLOUT : POLLIN;
+#ifdef MUTANT_RDHUP_BEFORE_IN
+      watched_.push_back({connection.fd(), static_cast<short>(events | POLLRDHUP), 0});
+#else
+      watched_.push_back({connection.fd(), events, 0});
+#endif
+    }
+    const bool looks_around = !has_room_ || drain_.begun();
+    const int timeout = looks_around ? static_cast<int>(kAcceptPause.count()) : -1;
+    // A signal interrupts it: revents are of no use then, and the turn does nothing but look at the signals.
+    const int count = poll(watched_.data(), watched_.size(), timeout);
+    if (count < 0 && errno != EINTR) check("poll", count);
+    return count == 0;
+  }
+
+  void accept() {
+    const bool has_room = accept_all(listener_.get(), [&](Fd socket) {
+#ifdef MUTANT_BLOCKING
+      fcntl(socket.get(), F_SETFL, 0);
+#endif
+#ifdef MUTANT_WAITS_FOR_MORE
+      set_option(socket.get(), SOL_SOCKET, SO_RCVLOWAT, 2, "SO_RCVLOWAT");
+#endif
+      connections_.emplace_back(std::move(socket));
+    });
+#ifdef MUTANT_EMFILE_SPINS
+    has_room_ = has_room || has_room_;
+#else
+    has_room_ = has_room;
+#endif
+  }
+
+  /// Serve those that poll has named; true if one of them has come to its end.
+  bool serve_all() {
+    bool has_closed = false;
+    for (std::size_t i = connections_.size(); i-- > 0;) {
+      const short events = watched_[i + 2].revents;
+#ifdef MUTANT_RDHUP_BEFORE_IN
+      const bool is_gone = (events & POLLRDHUP) != 0;
+#else
+      const bool is_gone = false;
+#endif
+      if (events == 0) continue;
+      if (!is_gone && connections_[i].serve() != EchoConnection::Progress::ended) continue;
+      std::swap(connections_[i], connections_.back());  // it was looked at already
+      connections_.pop_back();
+      has_closed = true;
+    }
+    return has_closed;
+  }
+
+  void end() {
+    drain_.begin();
+    listener_.reset();
+    for (const EchoConnection& connection : connections_) connection.end_input();
+  }
+
+  const SignalPipe signals_{SIGTERM, SIGINT};  // before the listener, so that no signal meets the default action
+  Fd listener_;
+  Connections connections_;
+  std::vector<pollfd> watched_;  // signals, listener, connections in their order
+  bool has_room_ = true;
+  Drain drain_;
+};
 
 void serve(int argc, char** argv) {
   Options options;
   parse(argc, argv, "echo server over poll(2)", options);
-  const SignalPipe signals{SIGTERM, SIGINT};
-  const Fd listener = listen_on(options.address(), options.backlog, SOCK_NONBLOCK);
-  announce_ready();
-
-  std::vector<std::unique_ptr<Connection>> connections;
-  std::vector<pollfd> watched;
-  bool has_room = true;
-  while (true) {
-    watched = {{signals.fd(), POLLIN, 0}, {has_room ? listener.get() : -1, POLLIN, 0}};
-    for (const auto& connection : connections) watched.push_back({connection->fd(), connection->events(), 0});
-    check("poll", uninterrupted([&] { return poll(watched.data(), watched.size(), -1); }));
-
-    if (watched[0].revents != 0) return;
-    for (std::size_t i = connections.size(); i-- > 0;) {
-      if (watched[i + 2].revents == 0 || connections[i]->serve()) continue;
-      std::swap(connections[i], connections.back());
-      connections.pop_back();
-      has_room = true;
-    }
-    if (watched[1].revents != 0) has_room = accept_all(listener.get(), connections);
-  }
+#ifdef MUTANT_SIGPIPE
+  std::signal(SIGPIPE, SIG_DFL);
+#endif
+  Server(options).run();
 }
 
 }  // namespace

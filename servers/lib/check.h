@@ -11,6 +11,11 @@ T check(const char* call, T result) {
   return result;
 }
 
+/// Throw for a function that returns its error instead of setting errno, as those of pthreads do.
+inline void check_result(const char* call, int error) {
+  if (error != 0) throw std::system_error(error, std::generic_category(), call);
+}
+
 /// Call again as long as a signal interrupts the call (EINTR).
 template <typename Call>
 auto uninterrupted(Call call) {

@@ -21,6 +21,9 @@ class Epoll {
   void modify(int fd, std::uint32_t events) { control(EPOLL_CTL_MOD, fd, events); }
   void remove(int fd) { control(EPOLL_CTL_DEL, fd, 0); }
 
+  /// For threads that wait on it together, each with an array of its own: `wait` is for one thread only.
+  [[nodiscard]] int fd() const { return epoll_.get(); }
+
   /// Return what has happened, valid until the next call; empty after `timeout`, negative to wait for ever.
   std::span<const epoll_event> wait(std::chrono::milliseconds timeout = std::chrono::milliseconds{-1}) {
     const int count = uninterrupted([&] {

@@ -29,13 +29,7 @@ std::vector<Known> common_options(Options& options) {
       {"--backlog", "N", "of listen(2) (default: " + std::to_string(options.backlog) + ")",
        whole("--backlog", 0, 65535, options.backlog)},
       {"--idle-timeout", "S", "seconds until a silent connection is closed, where one is (default: 60)",
-       [&options](const std::string& text) {
-         char* end = nullptr;
-         const double seconds = std::strtod(text.c_str(), &end);
-         if (text.empty() || *end != '\0' || !(seconds > 0 && seconds <= 86'400))
-           throw UsageError("--idle-timeout: \"" + text + "\" is no number of seconds from 0.001 to 86400");
-         options.idle_timeout = std::chrono::milliseconds(static_cast<long>(seconds * 1000) + (seconds < 0.001));
-       }},
+       [&options](const std::string& text) { options.idle_timeout = seconds("--idle-timeout", text); }},
   };
 }
 
@@ -94,4 +88,12 @@ long number(const std::string& name, const std::string& text, long least, long m
     throw UsageError(name + ": \"" + text + "\" is no whole number from " + std::to_string(least) + " to " +
                      std::to_string(most));
   return value;
+}
+
+std::chrono::milliseconds seconds(const std::string& name, const std::string& text) {
+  char* end = nullptr;
+  const double value = std::strtod(text.c_str(), &end);
+  if (text.empty() || *end != '\0' || !(value >= 0.001 && value <= 86'400))
+    throw UsageError(name + ": \"" + text + "\" is no number of seconds from 0.001 to 86400");
+  return std::chrono::milliseconds(static_cast<long>(value * 1000));
 }

@@ -46,3 +46,6 @@ void parse(int argc, char** argv, const std::string& summary, const std::vector<
 
 /// Return a whole number from `least` to `most`; throws UsageError with `name` otherwise.
 long number(const std::string& name, const std::string& text, long least, long most);
+
+/// Return a number of seconds, "0.5" say; throws UsageError with `name` unless it is from 0.001 to 86400.
+std::chrono::milliseconds seconds(const std::string& name, const std::string& text);

@@ -1,0 +1,176 @@
+"""Pools of processes and of threads (15.3, 15.5): who works, who is replaced, what is never lost.
+
+left (client) ── lan ── right (server)
+"""
+
+import random
+import signal
+import socket
+from contextlib import ExitStack
+
+import pytest
+
+from lab.mutants import faulty
+from lab.node import Node
+from lab.probes import proc, tcp
+from lab.process import Process
+from lab.running import Lab
+from lab.wait import comes_true
+
+PORT = 7
+CLIENTS = 24
+
+pytestmark = pytest.mark.topology("two-hosts.yaml", reuse=True)
+
+
+def stop(node: Node, server: Process) -> None:
+    """Stop a program and return when all its threads have stopped."""
+    node.run("kill", "-STOP", str(server.pid)).check()
+    assert comes_true(lambda: {task.state for task in proc.threads(node, server.pid)} == {"T"})
+
+
+def go_on(node: Node, server: Process) -> None:
+    node.run("kill", "-CONT", str(server.pid)).check()
+
+
+def connect_all(lab: Lab, stack: ExitStack, count: int) -> list[socket.socket]:
+    """Connections that the server has accepted and answered on."""
+    found = []
+    for _ in range(count):
+        client = stack.enter_context(lab["left"].connect(lab["right"].address(), PORT))
+        client.sendall(b"?")
+        assert tcp.read_exactly(client, 1) == b"?"
+        found.append(client)
+    return found
+
+
+def answered(clients: list[socket.socket], data: bytes) -> int:
+    """How many of them have got this back, all of it."""
+    count = 0
+    for client in clients:
+        client.setblocking(False)  # noqa: FBT003 - the socket module's own signature
+        try:
+            count += client.recv(len(data) + 1, socket.MSG_PEEK) == data
+        except OSError:
+            continue
+    return count
+
+
+@pytest.mark.book("15.5")
+@pytest.mark.mutant("workers wait without a look at the queue", faulty("echo_thread_pool", "POOL_LOST_WAKEUP"))
+def test_no_job_waits_while_a_worker_sleeps(lab: Lab) -> None:
+    """A notice wakes up only those who wait at that moment: workers who are busy then have to look at the queue.
+
+    All clients speak while the server is stopped, so their jobs come at once, and there is one worker for them.
+    """
+    right = lab["right"]
+    with right.deploy("echo_thread_pool", "--workers", "1", port=PORT) as server, ExitStack() as stack:
+        server_address = right.address()
+        clients = [stack.enter_context(lab["left"].connect(server_address, PORT)) for _ in range(CLIENTS)]
+        stop(right, server)
+        for client in clients:
+            client.sendall(b"all at once")
+        assert comes_true(lambda: sum(one.receive_queue == 11 for one in right.sockets()) == CLIENTS)
+        go_on(right, server)
+        assert comes_true(lambda: answered(clients, b"all at once") == CLIENTS)
+
+
+@pytest.mark.book("15.5")
+@pytest.mark.mutant("the main thread closes connections as well", faulty("echo_thread_pool", "WORKER_CLOSE"))
+def test_a_connection_belongs_to_one_thread(lab: Lab) -> None:
+    """The clients' data and FIN are there at once, and a worker has each connection for the data.
+
+    A main thread that closes it for the FIN takes the reply away, or closes the connection of somebody else, who has
+    got its number meanwhile.
+    """
+    right = lab["right"]
+    with right.deploy("echo_thread_pool", port=PORT) as server, ExitStack() as stack:
+        clients = connect_all(lab, stack, CLIENTS)
+        stop(right, server)
+        for client in clients[1:]:
+            client.sendall(b"and goodbye")
+            client.shutdown(socket.SHUT_WR)
+        assert comes_true(lambda: sum(one.state == "CLOSE_WAIT" for one in right.sockets()) == CLIENTS - 1)
+        go_on(right, server)
+        assert comes_true(lambda: answered(clients[1:], b"and goodbye") == CLIENTS - 1)
+        clients[0].sendall(b"!")
+        assert comes_true(lambda: answered(clients[:1], b"!") == 1)
+
+
+@pytest.mark.book("15.5")
+@pytest.mark.mutant("workers wait for slow readers", faulty("echo_thread_pool", "WORKER_WAITS"))
+def test_slow_readers_keep_no_thread(lab: Lab) -> None:
+    """More clients than threads send without reading, until all buffers are full; the pool still answers others.
+
+    A connection that cannot be written to goes back to epoll, and its thread to the queue.
+    """
+    right, data = lab["right"], random.Random(15).randbytes(1 << 24)  # noqa: S311 - a fixed sequence
+    with right.deploy("echo_thread_pool", "--workers", "2", port=PORT), ExitStack() as stack:
+        slow = connect_all(lab, stack, 4)
+        sent = [tcp.send_until_stalled(client, data) for client in slow]
+        assert max(sent) < len(data)
+        others = [stack.enter_context(lab["left"].connect(right.address(), PORT)) for _ in range(4)]
+        for client in others:
+            client.sendall(b"quick")
+        assert comes_true(lambda: answered(others, b"quick") == 4)
+        for client, count in zip(slow, sent, strict=True):
+            client.setblocking(True)  # noqa: FBT003 - the socket module's own signature
+            client.shutdown(socket.SHUT_WR)
+            assert tcp.read_to_end(client) == data[:count]
+
+
+@pytest.mark.book("15.5")
+@pytest.mark.mutant("one thread does it all", lambda lab: setattr(lab["right"], "deploy", one_worker(lab)))
+def test_the_threads_are_as_many_as_asked_for(lab: Lab) -> None:
+    """They are started once, and wait: a connection costs no thread. Their names stand in /proc/PID/task/*/comm."""
+    right = lab["right"]
+    with right.deploy("echo_thread_pool", "--workers", "3", port=PORT) as server, ExitStack() as stack:
+        connect_all(lab, stack, CLIENTS)
+        names = sorted(task.name for task in proc.threads(right, server.pid) if task.name.startswith("worker"))
+        assert names == ["worker-1", "worker-2", "worker-3"]
+        assert server.stop().exit_code == 0
+
+
+def one_worker(lab: Lab) -> object:
+    """A deploy that ignores how many workers are wanted."""
+    deploy = lab["right"].deploy
+    return lambda name, *_arguments, port: deploy(name, "--workers", "1", port=port)
+
+
+def workers(node: Node, server: Process) -> set[int]:
+    return {child.pid for child in proc.children(node, server.pid) if child.state != "Z"}
+
+
+@pytest.mark.book("15.3")
+@pytest.mark.mutant("nobody looks after the workers", lambda lab: setattr(lab, "program", lonely(lab)))
+def test_a_killed_worker_is_replaced(lab: Lab) -> None:
+    """The parent of a pool does nothing but that: SIGCHLD tells it that one has ended, and it starts another."""
+    right = lab["right"]
+    with right.deploy("cgi_server", "--workers", "3", port=PORT) as server:
+        assert comes_true(lambda: len(workers(right, server)) == 3)
+        victim, *others = sorted(workers(right, server))
+        right.run("kill", "-KILL", str(victim)).check()
+        assert comes_true(lambda: len(workers(right, server) - {victim}) == 3)
+        assert set(others) < workers(right, server)
+        assert f"worker {victim} was killed by signal 9" in server.stderr
+        assert server.stop().exit_code == 0
+
+
+def lonely(lab: Lab) -> object:
+    """A program without a pool."""
+    program = lab.program
+    return lambda _name: program("echo_thread_pool")
+
+
+@pytest.mark.book("15.3")
+@pytest.mark.mutant("there is no pool", lambda lab: setattr(lab, "program", lonely(lab)))
+def test_workers_end_with_their_parent(lab: Lab) -> None:
+    """However it ends: on SIGTERM it waits for them, and at its SIGKILL the kernel tells them (PR_SET_PDEATHSIG)."""
+    right = lab["right"]
+    with right.deploy("cgi_server", "--workers", "2", port=PORT) as server:
+        assert comes_true(lambda: len(workers(right, server)) == 2)
+        pids = workers(right, server)
+        right.run("kill", f"-{signal.SIGKILL}", str(server.pid)).check()
+        server.wait()
+        assert comes_true(lambda: not any(proc.threads(right, pid) for pid in pids))
+        assert [one for one in right.sockets() if one.state == "LISTEN"] == []
