@@ -11,7 +11,7 @@ from lab.running import Lab
 
 
 def write_artifacts(lab: Lab, folder: Path) -> list[Path]:
-    """Write plan, pcaps, traces and programs' output into the folder, in place of all in it; return the paths."""
+    """Write plan, captures, notes and programs' output into the folder, in place of all in it; return the paths."""
     if folder.exists():
         shutil.rmtree(folder)
     folder.mkdir(parents=True)
@@ -26,6 +26,7 @@ def write_artifacts(lab: Lab, folder: Path) -> list[Path]:
         pcaps = folder / f"trace-{number}"
         pcaps.mkdir(exist_ok=True)
         written += capture.write_pcaps(pcaps)
+    written += [_write(folder / name, tell()) for name, tell in lab.notes.items()]
     for process in lab.processes:
         name = f"{process.node}-{Path(process.arguments[0]).name}-{process.pid}"
         written += [

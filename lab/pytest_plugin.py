@@ -115,6 +115,7 @@ class Labs:
         is_shared = lab in self.shared.values()
         if is_shared and not failed and lab.faults() == FaultState():  # what was done to its links stays with it
             lab.captures.clear()
+            lab.notes.clear()
             return
         self.shared = {planned: other for planned, other in self.shared.items() if other is not lab}
         if not (failed and self.keep):

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import ExitStack
 from functools import cached_property
 from types import TracebackType
@@ -29,6 +29,7 @@ class Lab:
         self.backend = running
         self.captures: list[Capture] = []
         self.processes: list[Process] = []
+        self.notes: dict[str, Callable[[], str]] = {}  # files to keep beside the captures: what tells their text
         self.faulty: dict[str, str] = {}  # a fault by the reference program that is to have it; see `program`
         self._own_backend = own_backend
 

@@ -156,6 +156,7 @@ def test_it(lab, what):
         lab["left"].ping(lab["right"].address())
     with lab["right"].capture("eth0"):
         pass
+    lab.notes["left.csv"] = lambda: "seconds,cwnd"
     assert lab.name == "another"
 """
 
@@ -172,10 +173,11 @@ def test_what_tells_of_a_failure_is_kept_and_named(project: pytest.Pytester) -> 
     assert stdout.read_text() == "said\n"
     assert stdout.with_suffix(".stderr").read_text() == "complained\n"
     assert set(files) - {stdout.name, stdout.with_suffix(".stderr").name} == {
-        *("plan.json", "plan.txt", "trace-1.txt", "trace-2.txt"),
+        *("plan.json", "plan.txt", "trace-1.txt", "trace-2.txt", "left.csv"),
         *("trace-1/left-eth0.pcap", "trace-1/right-eth0.pcap"),
     }
     assert len(list(read_pcap(files["trace-1/left-eth0.pcap"]))) == 2
+    assert files["left.csv"].read_text() == "seconds,cwnd"
     first, request, *_ = files["trace-1.txt"].read_text().splitlines()
     assert first == "# 0 packets dropped by the kernel"
     assert "icmp echo_request" in request
