@@ -12,6 +12,7 @@ from __future__ import annotations
 import itertools
 import os
 import re
+import secrets
 from collections.abc import Generator, Iterator, Mapping
 from contextlib import ExitStack
 from dataclasses import dataclass, field, replace
@@ -92,10 +93,12 @@ class Labs:
     shared_folders: tuple[Path, ...]
     shared: dict[Plan, Lab] = field(default_factory=dict)
     numbers: Iterator[int] = field(default_factory=lambda: itertools.count(1))
+    # A process that runs pytest inside a test of pytest has several of these at once.
+    tag: str = field(default_factory=lambda: f"{os.getpid()}-{secrets.token_hex(2)}")
 
     def fresh(self, planned: Plan, source: Path) -> Lab:
         """Bring a lab up, under a name that no other has."""
-        own_name = f"{planned.name}-{os.getpid()}-{next(self.numbers)}"
+        own_name = f"{planned.name}-{self.tag}-{next(self.numbers)}"
         return Lab.up(
             replace(planned, name=own_name),
             self.backend,

@@ -14,7 +14,7 @@ import pytest
 
 from lab.errors import MissingToolError
 from lab.mutants import faulty
-from lab.probes import tcp
+from lab.probes import proc, tcp
 from lab.process import Process
 from lab.running import Lab
 from lab.wait import comes_true, wait_until
@@ -161,7 +161,7 @@ def test_a_client_that_has_ended_its_side_gets_its_answer(lab: Lab, server: str)
     data = PATTERN[:50_000]
     with running(lab, server) as process, client(lab) as connection:
         assert answered(connection, b"x") == b"x"
-        process.signal(signal.SIGSTOP)
+        proc.pause(lab["right"], process)
         connection.sendall(data)
         connection.shutdown(socket.SHUT_WR)
         wait_until(lambda: unread(lab) >= len(data), timeout=10, what="the question and its end")
@@ -179,7 +179,7 @@ def test_a_client_that_is_gone_before_its_answer_ends_nothing_but_its_own_connec
     EPIPE from write(2) for what it is: the end of one connection.
     """
     with running(lab, server) as process:
-        process.signal(signal.SIGSTOP)
+        proc.pause(lab["right"], process)
         gone = client(lab)
         gone.sendall(b"are you there?")
         gone.shutdown(socket.SHUT_WR)
@@ -232,7 +232,7 @@ def test_a_server_that_is_told_to_end_answers_what_has_arrived(lab: Lab, server:
         connections = [stack.enter_context(client(lab)) for _ in range(5)]
         for connection in connections:
             assert answered(connection, b"x") == b"x"
-        process.signal(signal.SIGSTOP)
+        proc.pause(lab["right"], process)
         for connection in connections:
             connection.sendall(data)
         wait_until(lambda: unread(lab) >= 5 * len(data), timeout=10, what="all that was sent")

@@ -11,7 +11,7 @@ from contextlib import ExitStack
 import pytest
 
 from lab.mutants import faulty
-from lab.probes import tcp
+from lab.probes import proc, tcp
 from lab.process import Process
 from lab.running import Lab
 from lab.wait import comes_true, wait_until
@@ -65,7 +65,7 @@ def events_for(lab: Lab, *trigger: str) -> int:
     with lab["right"].deploy("echo_epoll", *trigger, port=PORT) as server, client(lab) as connection:
         assert answered(connection, b"x") == b"x"
         before = counted(server)
-        server.signal(signal.SIGSTOP)
+        proc.pause(lab["right"], server)
         connection.sendall(DATA)
         wait_until(lambda: arrived(lab) == len(DATA), timeout=10, what="the data")
         server.signal(signal.SIGCONT)
@@ -97,7 +97,7 @@ def test_one_edge_of_a_listener_may_stand_for_several_connections(lab: Lab) -> N
     They would stay there until the next one comes, and then one of them would be one behind. accept(2) until EAGAIN.
     """
     with lab["right"].deploy("echo_epoll", "--edge", port=PORT) as server, ExitStack() as connections:
-        server.signal(signal.SIGSTOP)
+        proc.pause(lab["right"], server)
         clients = [connections.enter_context(client(lab)) for _ in range(5)]
         wait_until(lambda: waiting(lab) == 5, timeout=10, what="five connections in the queue")
         server.signal(signal.SIGCONT)

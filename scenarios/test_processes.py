@@ -50,6 +50,7 @@ def test_one_sigchld_may_stand_for_many_children(lab: Lab) -> None:
             clients.enter_context(connect(lab))
         assert len(proc.children(right, server.pid)) == CLIENTS
         only(right, signal.SIGSTOP, server)
+        proc.await_pause(right, server.pid)
         clients.close()
         assert comes_true(lambda: [child.state for child in proc.children(right, server.pid)] == ["Z"] * CLIENTS)
         only(right, signal.SIGCONT, server)
@@ -122,6 +123,7 @@ def test_more_clients_than_processes_wait_their_turn(lab: Lab) -> None:
                 client.sendall(b"?")
             assert len(proc.children(right, server.pid)) == 4
             only(right, signal.SIGSTOP, server)
+            proc.await_pause(right, server.pid)
             first.close()
             assert comes_true(lambda: {child.state for child in proc.children(right, server.pid)} == {"Z"})
             only(right, signal.SIGCONT, server)

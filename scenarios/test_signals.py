@@ -12,7 +12,7 @@ from contextlib import ExitStack
 import pytest
 
 from lab.mutants import faulty
-from lab.probes import tcp
+from lab.probes import proc, tcp
 from lab.process import Process
 from lab.running import Lab
 from lab.wait import comes_true, wait_until
@@ -56,7 +56,7 @@ def test_one_signal_may_stand_for_several_events(lab: Lab) -> None:
     how often: all that waits has to be taken.
     """
     with lab["right"].deploy("echo_signals", port=PORT) as server, ExitStack() as connections:
-        server.signal(signal.SIGSTOP)
+        proc.pause(lab["right"], server)
         clients = [connections.enter_context(client(lab)) for _ in range(5)]
         wait_until(lambda: waiting(lab) == 5, timeout=10, what="five connections in the queue")
         server.signal(signal.SIGCONT)
@@ -73,7 +73,7 @@ def test_signals_between_events_disturb_neither(lab: Lab) -> None:
     """A hundred signals while data moves: system calls that they interrupt go on, and no byte is lost."""
     data = bytes(range(251)) * 10_000
     with lab["right"].deploy("echo_signals", port=PORT) as server, ExitStack() as connections:
-        server.signal(signal.SIGSTOP)
+        proc.pause(lab["right"], server)
         first, second = (connections.enter_context(client(lab)) for _ in range(2))
         server.signal(signal.SIGCONT)
         for _ in range(100):

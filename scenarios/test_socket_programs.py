@@ -127,6 +127,7 @@ def test_accept_takes_a_connection_whose_client_cannot_be_reached(lab: Lab) -> N
 
 @pytest.mark.topology("two-hosts.yaml", reuse=True)
 @pytest.mark.book("5.8")
+@pytest.mark.book("5.9")
 @pytest.mark.mutant("it reads ordinary data only", faulty("oob_recv", "OOB_LOST"))
 def test_urgent_data_is_one_byte_and_leaves_a_mark(lab: Lab) -> None:
     """Of "abc" sent with MSG_OOB, "ab" arrives as ordinary data; only "c" is urgent, and not in the stream at all.

@@ -8,6 +8,7 @@ import shutil
 import socket
 from collections.abc import Iterator
 from contextlib import contextmanager
+from pathlib import Path
 
 import pytest
 
@@ -16,7 +17,7 @@ from lab.command import find_tool
 from lab.errors import MissingToolError
 from lab.mutants import Sabotage
 from lab.netlink.sockdiag import Socket
-from lab.probes import tcp
+from lab.probes import proc, tcp
 from lab.process import Process
 from lab.running import Lab
 from lab.trace.packet import Packet
@@ -226,3 +227,25 @@ def test_every_processor_is_watched_by_mpstat(lab: Lab) -> None:
     assert [line[1] for line in lines] == processors
     for line in lines:
         assert sum(map(float, line[2:])) == pytest.approx(100, abs=1) or set(map(float, line[2:])) == {0.0}
+
+
+@pytest.mark.topology("two-hosts.yaml")
+@pytest.mark.book("16.3")
+@pytest.mark.mutant("it says nothing", silent("gdb"))
+def test_one_process_of_a_pool_is_looked_into_by_gdb(lab: Lab, tmp_path: Path) -> None:
+    """A debugger that is attached to the parent sees the parent. Each child of a pool has a number of its own.
+
+    It stands still meanwhile, and the others go on: so one looks into a child that is stuck while the server serves.
+    (Or one lets gdb follow the child when the parent forks: set follow-fork-mode child.)
+    """
+    right = lab["right"]
+    with right.deploy("cgi_server", "--root", str(tmp_path), "--workers", "2", port=PORT) as server:
+        children = [child.pid for child in proc.children(right, server.pid)]
+        assert len(children) == 2
+        look = ("-ex", "info proc", "-ex", "bt", "-ex", "detach")
+        said = right.run("gdb", "--nx", "--batch", "-p", str(children[0]), *look).stdout
+        assert f"process {children[0]}" in said
+        assert re.search(r"^#\d+ .* main \(", said, re.MULTILINE)
+        with lab["left"].connect(right.address(), PORT) as client:
+            client.sendall(b"GET /none HTTP/1.0\r\n\r\n")
+            assert tcp.read_to_end(client).startswith(b"HTTP/1.1 404 ")

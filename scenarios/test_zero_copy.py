@@ -16,7 +16,7 @@ import pytest
 from lab.errors import NotSupportedError, WaitTimeoutError
 from lab.mutants import faulty
 from lab.node import Node
-from lab.probes import strace, tcp
+from lab.probes import proc, strace, tcp
 from lab.process import Process
 from lab.running import Lab
 from lab.wait import wait_until
@@ -182,7 +182,7 @@ def test_at_the_limit_of_descriptors_clients_wait_and_nothing_is_lost(lab: Lab) 
     left, right = lab["left"], lab["right"]
     with right.start("prlimit", "--nofile=20", lab.program("echo_splice"), "--port", str(PORT)) as server:
         right.wait_listening(PORT, server)
-        server.signal(signal.SIGSTOP)  # so that they are all there at once
+        proc.pause(right, server)  # so that they are all there at once
         clients = [left.connect(right.address(), PORT) for _ in range(10)]
         for number, client in enumerate(clients):
             client.sendall(b"client %d" % number)

@@ -50,7 +50,7 @@ struct Result {
 };
 
 Result bench(Timers& timers, std::size_t count, std::size_t sample) {
-  std::mt19937_64 random(1);  // NOLINT(bugprone-random-generator-seed,cert-msc51-cpp): the same for all
+  std::mt19937_64 random(1);  // NOLINT(cert-msc32-c,cert-msc51-cpp): the same for all
   std::uniform_int_distribution<milliseconds::rep> spans(1, kSpan.count());
   auto random_due = [&, start = Clock::now()] { return start + milliseconds{spans(random)}; };
   Result result;
@@ -85,9 +85,9 @@ Result bench(Timers& timers, std::size_t count, std::size_t sample) {
 }
 
 void print(const std::string& kind, std::size_t count, const Result& result) {
-  std::cout << "{\"kind\": \"" << kind << "\", \"timers\": " << count << ", \"add_ns\": " << result.add
-            << ", \"cancel_ns\": " << result.cancel << ", \"expire_ns\": " << result.expire
-            << ", \"expired\": " << result.expired << ", \"early\": " << result.early << "}" << std::endl;
+  std::cout << R"({"kind": ")" << kind << R"(", "timers": )" << count << R"(, "add_ns": )" << result.add
+            << R"(, "cancel_ns": )" << result.cancel << R"(, "expire_ns": )" << result.expire << R"(, "expired": )"
+            << result.expired << R"(, "early": )" << result.early << "}" << std::endl;
 }
 
 void bench_as_told(int argc, char** argv) {

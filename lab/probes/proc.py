@@ -5,10 +5,12 @@ assert proc.children(lab["right"], server.pid) == []
 
 from __future__ import annotations
 
+import signal
 from dataclasses import dataclass
 from typing import Any, Protocol
 
-from lab.process import Completed
+from lab.process import Completed, Process
+from lab.wait import wait_until
 
 _COLUMNS = "lwp=,stat=,wchan:32=,comm="
 
@@ -73,6 +75,28 @@ def blocks(host: Host, pid: int, signal: int) -> bool:
         CommandError: it has ended.
     """
     return bool(int(status(host, pid)["SigBlk"], 16) >> (signal - 1) & 1)
+
+
+def pause(host: Host, process: Process) -> None:
+    """Stop a program with SIGSTOP, and return when it stands still: a signal takes a moment, thread by thread.
+
+    Raises:
+        WaitTimeoutError: it goes on.
+    """
+    process.signal(signal.SIGSTOP)
+    await_pause(host, process.pid)
+
+
+def await_pause(host: Host, pid: int) -> None:
+    """Return when every thread of a process stands still.
+
+    Raises:
+        WaitTimeoutError: one goes on.
+    """
+    stopped = {"T", "t"}
+    wait_until(
+        lambda: {thread.state for thread in threads(host, pid)} <= stopped, timeout=5, what=f"process {pid} to stop"
+    )
 
 
 def _tasks(host: Host, *chosen: str) -> list[Task]:

@@ -66,7 +66,10 @@ std::vector<std::string> environment(const http::RequestParser& request, const T
   }
   std::vector<std::string> found;
   found.reserve(all.size());
-  for (const auto& [name, value] : all) found.push_back(name + "=" + value);
+  for (const auto& [name, value] : all) {
+    std::string& pair = found.emplace_back(name);
+    pair.append("=").append(value);
+  }
   return found;
 }
 

@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from lab.backends.netns import baseline, files, links
+from lab.backends.netns import baseline, clock, files, links
 from lab.backends.netns.links import Links
 from lab.errors import BackendError, UsageError
 from lab.netlink import namespaces, offload, rtnetlink, sysctl
@@ -94,6 +94,9 @@ def build(plan: Plan, staging: Path, shared: tuple[str, ...], on_step: Callable[
                 timeout=_LINKS_READY_SECONDS,
                 what="every interface to carry packets",
             )
+    for name in list(nodes)[:1]:  # any will do: it is the whole machine's packets that are stamped
+        with _step(f"node {name}"), namespaces.entered(nodes[name].net, Clone.NET, home.net):
+            clock.await_ticking()
     return Built(home, nodes, made)
 
 

@@ -11,13 +11,11 @@ import os
 import signal
 from pathlib import Path
 
-from lab.backends.netns import entrance, messages, registry, resources
+from lab.backends.netns import clock, entrance, messages, registry, resources
 from lab.backends.netns.build import build
 from lab.backends.netns.ownership import Lab
 from lab.backends.netns.serving import Service
 from lab.errors import LabError
-from lab.netlink import namespaces
-from lab.netlink.namespaces import Clone
 
 
 def run(lab: Lab) -> None:
@@ -27,7 +25,7 @@ def run(lab: Lab) -> None:
         signal.signal(not_for_us, lambda *_: None)  # SIG_IGN would be inherited by every program of the lab
     own_process = int(Path("/proc/self").readlink().name)  # the machine's number, as /proc still is the machine's
     resources.allow_many_descriptors()
-    packet_clock = resources.packet_clock()
+    packet_clock = clock.start()
     signal.pthread_sigmask(signal.SIG_SETMASK, [])
     gc.disable()  # building makes many objects and no rubbish, and the collector would look through all of them
     try:
@@ -53,7 +51,4 @@ def _come_up(lab: Lab, own_process: int) -> Service:
     registry.write(lab.entry, entrance.FILE, text, 0o700)
     service = Service(lab, built, registry.listen(lab.entry))
     service.impairments.start()
-    for node in list(built.nodes.values())[:1]:  # any will do: it is the whole machine's packets that are stamped
-        with namespaces.entered(node.net, Clone.NET, built.home.net):
-            resources.await_packet_clock()
     return service
