@@ -34,7 +34,6 @@ def run(lab: Lab, *arguments: str, stdin: bytes = b"") -> Completed:
     return lab["left"].run(*arguments, stdin=stdin)
 
 
-@pytest.mark.mutant("connections end with a reset", faulty("web_server", "LINGER_ZERO"))
 @pytest.mark.mutant("the last byte of a range is left out", faulty("web_server", "RANGE_OFF_BY_ONE"))
 def test_curl_gets_files_over_one_connection_and_resumes_what_was_broken_off(
     lab: Lab, site: Path, tmp_path: Path

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import socket
 import uuid
 from collections.abc import Callable, Iterator
@@ -32,7 +33,7 @@ def bring_up(labs: Labs) -> Iterator[BringUp]:
 
         def up(text: str, **options: Any) -> Lab:
             made = plan(loads(text, kinds=kinds))
-            made = replace(made, name=f"{made.name}-{uuid.uuid4().hex[:8]}")
+            made = replace(made, name=f"{made.name}-{os.getpid()}-{uuid.uuid4().hex[:8]}")
             lab = Lab.up(made, labs.backend, source=str(PROJECT / "tests" / "lab.yaml"), shared=[PROJECT], **options)
             return stack.enter_context(lab)
 

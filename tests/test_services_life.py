@@ -113,7 +113,7 @@ def test_a_service_that_does_not_start_fails_the_lab_and_nothing_is_left(
     with pytest.raises(error) as raised:
         bring_up(alone(service).replace("services:\n      {", "services: {"))
     assert message in str(raised.value)
-    assert nothing_is_left_of("alone-")
+    assert nothing_is_left_of(f"alone-{os.getpid()}-")
 
 
 def test_a_program_that_is_not_installed_names_its_package(bring_up: BringUp, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -303,7 +303,7 @@ def lab_command(tmp_path: Path) -> Iterator[Callable[..., subprocess.CompletedPr
 
     yield run
     for name in registry.names():
-        if name.startswith("h-cli-"):
+        if name == f"h-cli-{os.getpid()}":  # others are of tests that run beside this one
             run("down", name)
 
 
