@@ -7,6 +7,7 @@
 
 from __future__ import annotations
 
+import socket
 from collections.abc import Callable
 from typing import Protocol
 
@@ -53,6 +54,16 @@ def drop(node: str, hook: str, rule: str) -> Sabotage:
     """
     chain = f"add chain inet sabotage {hook} {{ type filter hook {hook} priority -500; }}"
     return command(node, "nft", f"add table inet sabotage; {chain}; add rule inet sabotage {hook} {rule} drop")
+
+
+def sockets(node: str, change: Callable[[socket.socket], socket.socket]) -> Sabotage:
+    """Return what does something to every socket that is made in a node from then on: `change` returns what to use."""
+
+    def replace(lab: Lab) -> None:
+        make = lab[node].socket
+        lab[node].socket = lambda *kind: change(make(*kind))  # type: ignore[method-assign]
+
+    return replace
 
 
 def reconfigured(node: str, service: str, old: str, new: str) -> Sabotage:

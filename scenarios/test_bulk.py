@@ -11,7 +11,7 @@ import pytest
 
 from lab.checks import ip
 from lab.checks import tcp as segments
-from lab.mutants import drop, sysctl
+from lab.mutants import drop, sockets, sysctl
 from lab.probes import tcp, tcp_pair
 from lab.probes.tcpinfo import tcp_info
 from lab.running import Lab
@@ -89,14 +89,13 @@ class Nibbler(socket.socket):
             super().sendall(data[first : first + FULL])
 
 
-def in_small_writes(lab: Lab) -> None:
-    make = lab["left"].socket
-    lab["left"].socket = lambda *kind: Nibbler(fileno=make(*kind).detach())  # type: ignore[method-assign]
+def nibbling(channel: socket.socket) -> socket.socket:
+    return Nibbler(fileno=channel.detach())
 
 
 @pytest.mark.topology("two-hosts.yaml")
 @pytest.mark.book("3.7")
-@pytest.mark.mutant("each segment is a write", in_small_writes)
+@pytest.mark.mutant("each segment is a write", sockets("left", nibbling))
 def test_the_last_segment_of_a_write_is_pushed(lab: Lab) -> None:
     """PSH tells the receiver to hand over what it has. The kernel sets it where a write ends, and nobody asks it to."""
     client, server = tcp_pair.connect(lab["left"], lab["right"])

@@ -14,8 +14,7 @@ import pytest
 from lab.errors import WaitTimeoutError
 from lab.mutants import faulty
 from lab.node import Node
-from lab.probes import tcp
-from lab.process import Process
+from lab.probes import proc, tcp
 from lab.running import Lab
 from lab.wait import comes_true, wait_until
 
@@ -57,12 +56,6 @@ def hears_nothing(member: socket.socket) -> bool:
         return member.recv(1, socket.MSG_PEEK) is None
     except BlockingIOError:
         return True
-
-
-def processor_ticks(node: Node, process: Process) -> int:
-    """For how many hundredths of a second it has had a processor (proc_pid_stat(5))."""
-    after_name = node.run("cat", f"/proc/{process.pid}/stat").check().stdout.rpartition(")")[2].split()
-    return int(after_name[11]) + int(after_name[12])
 
 
 @pytest.mark.topology("two-hosts.yaml", reuse=True)
@@ -144,9 +137,9 @@ def test_a_silent_room_costs_no_processor_time(lab: Lab) -> None:
         one, other = members(lab, stack, 2)
         one.sendall(b"hello\n")
         assert hears(other, b"hello\n") == b"hello\n"
-        before = processor_ticks(lab["right"], server)
+        before = proc.processor_ticks(lab["right"], server.pid)
         assert not comes_true(lambda: not hears_nothing(one), timeout=1)  # a second, in which nothing happens
-        assert processor_ticks(lab["right"], server) - before < 20
+        assert proc.processor_ticks(lab["right"], server.pid) - before < 20
 
 
 @pytest.mark.topology("two-hosts.yaml", reuse=True)

@@ -88,13 +88,6 @@ def unread(lab: Lab) -> int:
     return sum(one.receive_queue for one in lab["right"].sockets() if one.local[1] == PORT and one.state != "LISTEN")
 
 
-def processor_ticks(lab: Lab, process: Process) -> int:
-    """For how many hundredths of a second it has had a processor (proc_pid_stat(5))."""
-    text = lab["right"].run("cat", f"/proc/{process.pid}/stat").check().stdout
-    after_name = text.rpartition(")")[2].split()
-    return int(after_name[11]) + int(after_name[12])
-
-
 @pytest.mark.topology("two-hosts.yaml", reuse=True)
 @pytest.mark.book("9.2")
 @pytest.mark.mutant("it takes what was written for all that there was", faulty("echo_poll", "SHORT_WRITE"))
@@ -206,9 +199,9 @@ def test_without_free_descriptors_newcomers_wait_and_the_server_sleeps(lab: Lab,
         assert answered(first, b"in time") == b"in time"
         last.sendall(b"late")
 
-        before = processor_ticks(lab, process)
+        before = proc.processor_ticks(lab["right"], process.pid)
         assert not comes_true(lambda: bool(readable(last)), timeout=1)  # a second, in which nothing happens
-        assert processor_ticks(lab, process) - before < 20
+        assert proc.processor_ticks(lab["right"], process.pid) - before < 20
 
         connections.close()
         with client(lab) as newcomer:

@@ -46,17 +46,6 @@ def connect(lab: Lab, receive_buffer: int = 0) -> socket.socket:
     return client
 
 
-def received(connection: socket.socket) -> bytes:
-    """What comes until the end, whether that is a FIN, a reset, or silence."""
-    found = bytearray()
-    try:
-        while piece := connection.recv(1 << 16):
-            found += piece
-    except (ConnectionResetError, TimeoutError):
-        found += b" [and no end]"
-    return bytes(found)
-
-
 def await_stall(lab: Lab, client: socket.socket, *states: str) -> None:
     """Return once the server has sent all that the client's window lets it, in one of these states."""
 
@@ -89,7 +78,7 @@ def test_a_big_file_arrives_whole_at_a_client_that_reads_late(lab: Lab, tmp_path
     for _server, whole in each_server(lab, tmp_path, BIG):
         with connect(lab, receive_buffer=65_536) as client:
             await_stall(lab, client, "ESTABLISHED", "FIN_WAIT1")
-            assert received(client) == whole
+            assert tcp.read_to_any_end(client, PATIENCE) == whole
 
 
 @pytest.mark.topology("two-hosts.yaml", reuse=True)
@@ -104,7 +93,7 @@ def test_a_client_that_has_asked_for_something_gets_the_whole_file_too(lab: Lab,
         with connect(lab, receive_buffer=65_536) as client:
             client.sendall(b"GET / HTTP/1.1\r\nHost: right\r\n\r\n" * 100)
             await_stall(lab, client, "ESTABLISHED", "FIN_WAIT1")
-            assert received(client) == whole
+            assert tcp.read_to_any_end(client, PATIENCE) == whole
 
 
 @pytest.mark.topology("two-hosts.yaml", reuse=True)
@@ -114,7 +103,7 @@ def test_an_empty_file_is_answered(lab: Lab, tmp_path: Path) -> None:
     """There is nothing to map into memory and nothing to send, but the client waits for an answer all the same."""
     for _server, whole in each_server(lab, tmp_path, b""):
         with connect(lab) as client:
-            assert received(client) == whole
+            assert tcp.read_to_any_end(client, PATIENCE) == whole
 
 
 @pytest.mark.topology("two-hosts.yaml", reuse=True)
@@ -125,14 +114,14 @@ def test_a_file_that_is_not_there_costs_an_answer_and_not_the_server(lab: Lab, t
     with deploy(lab, "file_writev", tmp_path, b"here"):
         (tmp_path / "index.html").unlink()
         with connect(lab) as client:
-            assert received(client) == b"HTTP/1.0 404 Not Found\r\nContent-Length: 0\r\n\r\n"
+            assert tcp.read_to_any_end(client, PATIENCE) == b"HTTP/1.0 404 Not Found\r\nContent-Length: 0\r\n\r\n"
         (tmp_path / "index.html").mkdir()
         with connect(lab) as client:
-            assert received(client) == b"HTTP/1.0 403 Forbidden\r\nContent-Length: 0\r\n\r\n"
+            assert tcp.read_to_any_end(client, PATIENCE) == b"HTTP/1.0 403 Forbidden\r\nContent-Length: 0\r\n\r\n"
         (tmp_path / "index.html").rmdir()
         (tmp_path / "index.html").write_bytes(b"again")
         with connect(lab) as client:
-            assert received(client).endswith(b"\r\n\r\nagain")
+            assert tcp.read_to_any_end(client, PATIENCE).endswith(b"\r\n\r\nagain")
 
 
 @pytest.mark.topology("two-hosts.yaml", reuse=True)
@@ -148,10 +137,10 @@ def test_a_file_that_shrinks_while_it_is_sent_costs_one_answer(lab: Lab, tmp_pat
         with connect(lab, receive_buffer=65_536) as client:
             await_stall(lab, client, "ESTABLISHED", "FIN_WAIT1")
             os.truncate(tmp_path / "index.html", 4096)
-            assert len(received(client)) < len(whole)
+            assert len(tcp.read_to_any_end(client, PATIENCE)) < len(whole)
         (tmp_path / "index.html").write_bytes(BIG)
         with connect(lab) as client:
-            assert received(client) == whole
+            assert tcp.read_to_any_end(client, PATIENCE) == whole
         assert server.stop().exit_code == 0
 
 
@@ -164,7 +153,7 @@ def test_clients_that_do_not_read_hold_nobody_up(lab: Lab, tmp_path: Path) -> No
         silent = [connect(lab, receive_buffer=4096) for _ in range(20)]
         await_stall(lab, silent[0], "ESTABLISHED")
         with connect(lab) as client:
-            assert received(client) == whole
+            assert tcp.read_to_any_end(client, PATIENCE) == whole
         for one in silent:
             one.close()
 
@@ -187,7 +176,7 @@ def test_a_reset_in_the_middle_of_the_file_costs_that_client_only(lab: Lab, tmp_
         await_end(lab, server)
         assert server.exit_code is None
         with connect(lab) as client:
-            assert received(client) == whole
+            assert tcp.read_to_any_end(client, PATIENCE) == whole
 
 
 @pytest.mark.topology("two-hosts.yaml", reuse=True)
@@ -199,5 +188,5 @@ def test_a_server_that_is_told_to_end_sends_what_it_has_begun(lab: Lab, tmp_path
         with connect(lab, receive_buffer=65_536) as client:
             await_stall(lab, client, "ESTABLISHED", "FIN_WAIT1")
             server.signal(signal.SIGTERM)
-            assert received(client) == whole
+            assert tcp.read_to_any_end(client, PATIENCE) == whole
         assert server.wait().exit_code == 0

@@ -11,7 +11,7 @@ import pytest
 
 from lab.checks import tcp
 from lab.link.instrument import Link
-from lab.mutants import Sabotage
+from lab.mutants import Sabotage, sockets
 from lab.probes import tcp_pair
 from lab.probes.tcp import read_exactly
 from lab.probes.tcp_pair import PORT, await_state
@@ -33,19 +33,15 @@ def on_the_wire(order: Callable[[Link], object]) -> Sabotage:
     return give
 
 
-def shut_both_ways(lab: Lab) -> None:
-    """Every shutdown() in left is one of both directions."""
+class Thorough(socket.socket):
+    """A socket whose every shutdown() is one of both directions."""
 
-    class Thorough(socket.socket):
-        def shutdown(self, _how: int) -> None:
-            super().shutdown(socket.SHUT_RDWR)
+    def shutdown(self, _how: int) -> None:
+        super().shutdown(socket.SHUT_RDWR)
 
-    make = lab["left"].socket
 
-    def make_thorough(family: int, kind: int, protocol: int = 0) -> socket.socket:
-        return Thorough(fileno=make(family, kind, protocol).detach())
-
-    lab["left"].socket = make_thorough  # type: ignore[method-assign]
+def thorough(channel: socket.socket) -> socket.socket:
+    return Thorough(fileno=channel.detach())
 
 
 def arrives(channel: socket.socket, timeout: float = 5.0) -> bool:
@@ -74,7 +70,7 @@ def is_acknowledged(fin: Packet, trace: Trace) -> bool:
 @pytest.mark.topology("two-hosts-wire.yaml")
 @pytest.mark.mutant("the FIN never comes", on_the_wire(lambda link: link.drop(tcp.is_fin, direction="out")))
 @pytest.mark.mutant("the answer is lost", on_the_wire(lambda link: link.drop(tcp.has_data, direction="in")))
-@pytest.mark.mutant("the client shuts both directions", shut_both_ways)
+@pytest.mark.mutant("the client shuts both directions", sockets("left", thorough))
 def test_a_side_that_has_said_all_it_has_to_say_can_still_listen(lab: Lab) -> None:
     """shutdown(SHUT_WR) sends a FIN: "that was my whole request". The answer may take its time, and be of any length.
 
@@ -108,7 +104,7 @@ def test_a_side_that_has_said_all_it_has_to_say_can_still_listen(lab: Lab) -> No
 
 @pytest.mark.book("3.3.2")
 @pytest.mark.topology("two-hosts.yaml")
-@pytest.mark.mutant("the client shuts both directions", shut_both_ways)
+@pytest.mark.mutant("the client shuts both directions", sockets("left", thorough))
 def test_nobody_is_told_that_a_side_reads_no_more(lab: Lab) -> None:
     """shutdown(SHUT_RD) is a matter between program and kernel: TCP has no segment for it, and the peer sends on.
 

@@ -8,7 +8,7 @@ import struct
 
 import pytest
 
-from lab.mutants import command, sysctl
+from lab.mutants import command, sockets, sysctl
 from lab.probes import tcp_pair
 from lab.probes.tcp_pair import PORT, await_state
 from lab.running import Lab
@@ -44,16 +44,10 @@ def open_and_close(lab: Lab) -> Trace:
     return capture.trace.where(is_segment)
 
 
-def be_rude(lab: Lab) -> None:
-    """Whatever is closed in left ends with a reset."""
-    make = lab["left"].socket
-
-    def make_rude(family: int, kind: int, protocol: int = 0) -> socket.socket:
-        made = make(family, kind, protocol)
-        made.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
-        return made
-
-    lab["left"].socket = make_rude  # type: ignore[method-assign]
+def rude(channel: socket.socket) -> socket.socket:
+    """Let it end with a reset when it is closed."""
+    channel.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+    return channel
 
 
 @pytest.mark.book("3.2.3")
@@ -110,7 +104,7 @@ def test_what_one_side_does_not_know_neither_uses(lab: Lab) -> None:
 
 @pytest.mark.book("3.3.1")
 @pytest.mark.topology("two-hosts.yaml")
-@pytest.mark.mutant("left ends with a reset", be_rude)
+@pytest.mark.mutant("left ends with a reset", sockets("left", rude))
 @pytest.mark.mutant("left does not wait", sysctl("left", "net.ipv4.tcp_max_tw_buckets", 0))
 def test_three_segments_open_a_connection_and_four_close_it(lab: Lab) -> None:
     """SYN, SYN+ACK, ACK: both sides have then told where their numbers begin and know that the other has heard it.

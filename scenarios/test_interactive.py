@@ -4,14 +4,14 @@ left (client) ── lan ── right (server); both programs are the test itsel
 """
 
 import socket
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
 
 import pytest
 
 from lab.checks import ip
 from lab.checks import tcp as segments
-from lab.mutants import Sabotage, command
+from lab.mutants import command, sockets
 from lab.probes import tcp, tcp_pair
 from lab.running import Lab
 from lab.trace.trace import Trace
@@ -24,16 +24,6 @@ LINUX_CORK = 190_000_000  # ns: 200 ms, counted likewise
 WITHOUT_PROBES = {"left": {"net.ipv4.tcp_early_retrans": 0}}
 # Whoever acknowledges at once knows it by the route.
 AT_ONCE = command("right", "ip", "route", "replace", "10.0.1.0/24", "dev", "eth0", "quickack", "1")
-
-
-def sockets_of_left(change: Callable[[socket.socket], socket.socket]) -> Sabotage:
-    """Return what does something to every socket that the client makes."""
-
-    def sabotage(lab: Lab) -> None:
-        make = lab["left"].socket
-        lab["left"].socket = lambda *arguments: change(make(*arguments))  # type: ignore[method-assign]
-
-    return sabotage
 
 
 def undelayed(channel: socket.socket) -> socket.socket:
@@ -110,7 +100,7 @@ def test_an_answer_takes_the_acknowledgment_along(lab: Lab) -> None:
 
 @pytest.mark.topology("two-hosts.yaml", sysctls=WITHOUT_PROBES)
 @pytest.mark.book("3.6")
-@pytest.mark.mutant("the client has turned it off", sockets_of_left(undelayed))
+@pytest.mark.mutant("the client has turned it off", sockets("left", undelayed))
 def test_what_is_small_waits_while_something_small_is_on_its_way(lab: Lab) -> None:
     """Nagle's algorithm: one segment that is not full may be on its way; what is written meanwhile is collected.
 
@@ -129,7 +119,7 @@ def test_what_is_small_waits_while_something_small_is_on_its_way(lab: Lab) -> No
 
 @pytest.mark.topology("two-hosts.yaml", sysctls=WITHOUT_PROBES)
 @pytest.mark.book("3.6")
-@pytest.mark.mutant("somebody has turned it on again", sockets_of_left(stubborn))
+@pytest.mark.mutant("somebody has turned it on again", sockets("left", stubborn))
 def test_what_is_small_does_not_wait_where_nagles_algorithm_is_off(lab: Lab) -> None:
     """With TCP_NODELAY ten writes are ten segments, each with 40 bytes of headers and more around its one byte."""
     with connected(lab) as (client, server), lab["left"].capture() as capture:
@@ -142,7 +132,7 @@ def test_what_is_small_does_not_wait_where_nagles_algorithm_is_off(lab: Lab) -> 
 
 @pytest.mark.topology("two-hosts.yaml", sysctls=WITHOUT_PROBES)
 @pytest.mark.book("3.6")
-@pytest.mark.mutant("the client has turned Nagle's algorithm off", sockets_of_left(undelayed))
+@pytest.mark.mutant("the client has turned Nagle's algorithm off", sockets("left", undelayed))
 def test_a_request_in_two_writes_waits_for_an_acknowledgment_that_waits_for_the_request(lab: Lab) -> None:
     """Write, write, read: the second half waits for the first one's ACK, which waits for an answer to go with.
 
@@ -160,7 +150,7 @@ def test_a_request_in_two_writes_waits_for_an_acknowledgment_that_waits_for_the_
 
 @pytest.mark.topology("two-hosts.yaml")
 @pytest.mark.book("3.6")
-@pytest.mark.mutant("the cork does not fit", sockets_of_left(stubborn))
+@pytest.mark.mutant("the cork does not fit", sockets("left", stubborn))
 def test_a_cork_holds_back_whatever_is_not_full_until_it_is_pulled(lab: Lab) -> None:
     """TCP_CORK lets a program write in pieces and send in one: header and file, then the cork is pulled (tcp(7))."""
     with connected(lab) as (client, server), lab["left"].capture() as capture:
@@ -174,7 +164,7 @@ def test_a_cork_holds_back_whatever_is_not_full_until_it_is_pulled(lab: Lab) -> 
 
 @pytest.mark.topology("two-hosts.yaml")
 @pytest.mark.book("3.6")
-@pytest.mark.mutant("the cork does not fit", sockets_of_left(stubborn))
+@pytest.mark.mutant("the cork does not fit", sockets("left", stubborn))
 def test_a_cork_that_nobody_pulls_comes_out_by_itself(lab: Lab) -> None:
     """After 200 ms the kernel sends what there is: a program that forgets its cork is slow, and not stuck."""
     with connected(lab) as (client, server), lab["left"].capture() as capture:

@@ -74,8 +74,8 @@ def test_the_kernel_gives_back_what_a_killed_process_holds(lab: Lab) -> None:
         assert comes_true(lambda: stop_inside(right, program, others))
         right.run("kill", "-KILL", *map(str, others)).check()
         assert comes_true(lambda: len(proc.children(right, program.pid)) == 1)
-        before = wakes(right, program) + ticks(right, last)
-        assert comes_true(lambda: wakes(right, program) + ticks(right, last) > before)
+        before = wakes(right, program) + proc.processor_ticks(right, last)
+        assert comes_true(lambda: wakes(right, program) + proc.processor_ticks(right, last) > before)
 
 
 def stop_inside(node: Node, program: Process, others: list[int]) -> bool:
@@ -83,19 +83,14 @@ def stop_inside(node: Node, program: Process, others: list[int]) -> bool:
     node.run("kill", "-STOP", *map(str, others)).check()
     if not comes_true(lambda: all(child.state == "T" for child in proc.children(node, program.pid)[1:]), timeout=1):
         return False
-    before = ticks(node, proc.children(node, program.pid)[0].pid), wakes(node, program)
+    before = proc.processor_ticks(node, proc.children(node, program.pid)[0].pid), wakes(node, program)
     if not comes_true(
-        lambda: (ticks(node, proc.children(node, program.pid)[0].pid), wakes(node, program)) != before, timeout=0.3
+        lambda: (proc.processor_ticks(node, proc.children(node, program.pid)[0].pid), wakes(node, program)) != before,
+        timeout=0.3,
     ):
         return True
     node.run("kill", "-CONT", *map(str, others)).check()
     return False
-
-
-def ticks(node: Node, pid: int) -> int:
-    """How much processor time a process has used, in ticks of the kernel."""
-    fields = node.run("cat", f"/proc/{pid}/stat").check().stdout.rpartition(")")[2].split()
-    return int(fields[11]) + int(fields[12])
 
 
 @pytest.mark.book("13.7")

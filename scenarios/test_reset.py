@@ -10,7 +10,7 @@ import socket
 import pytest
 
 from lab.checks import tcp
-from lab.mutants import sysctl
+from lab.mutants import sockets, sysctl
 from lab.probes import tcp_pair
 from lab.probes.tcp import reset
 from lab.probes.tcp_pair import CLOSED, PORT, await_state
@@ -36,14 +36,8 @@ class PoliteSocket(socket.socket):
         super().close()
 
 
-def be_polite(lab: Lab) -> None:
-    """Every socket of left's is a polite one."""
-    make = lab["left"].socket
-
-    def make_polite(family: int, kind: int, protocol: int = 0) -> socket.socket:
-        return PoliteSocket(fileno=make(family, kind, protocol).detach())
-
-    lab["left"].socket = make_polite  # type: ignore[method-assign]
+def polite(channel: socket.socket) -> socket.socket:
+    return PoliteSocket(fileno=channel.detach())
 
 
 def error_of_reading(connection: socket.socket) -> int:
@@ -103,7 +97,7 @@ def test_a_port_of_a_connection_that_is_over_refuses_too(lab: Lab) -> None:
 
 @pytest.mark.book("3.5.2")
 @pytest.mark.topology("two-hosts.yaml")
-@pytest.mark.mutant("left says goodbye", be_polite)
+@pytest.mark.mutant("left says goodbye", sockets("left", polite))
 def test_a_program_can_break_a_connection_off(lab: Lab) -> None:
     """SO_LINGER with no time to linger: close() sends a reset instead of a FIN, and both ends are gone at once.
 
@@ -128,7 +122,7 @@ def test_a_program_can_break_a_connection_off(lab: Lab) -> None:
 
 @pytest.mark.book("3.5.2")
 @pytest.mark.topology("two-hosts.yaml")
-@pytest.mark.mutant("left reads before it closes", be_polite)
+@pytest.mark.mutant("left reads before it closes", sockets("left", polite))
 def test_whoever_closes_without_reading_breaks_the_connection_off(lab: Lab) -> None:
     """A FIN would tell the sender that all was well; so close() sends a reset if something is unread (RFC 2525 2.17).
 

@@ -13,7 +13,7 @@ from struct import unpack
 import pytest
 
 from lab.checks import tcp as segments
-from lab.mutants import sysctl
+from lab.mutants import sockets, sysctl
 from lab.probes import tcp, tcp_pair
 from lab.running import Lab
 from lab.trace.packet import Packet
@@ -29,9 +29,8 @@ class Deaf(socket.socket):
         return super().send(data)
 
 
-def without_urgency(lab: Lab) -> None:
-    make = lab["left"].socket
-    lab["left"].socket = lambda *kind: Deaf(fileno=make(*kind).detach())  # type: ignore[method-assign]
+def deaf(channel: socket.socket) -> socket.socket:
+    return Deaf(fileno=channel.detach())
 
 
 @contextmanager
@@ -69,7 +68,7 @@ def at_mark(channel: socket.socket) -> bool:
 
 @pytest.mark.topology("two-hosts.yaml")
 @pytest.mark.book("3.8")
-@pytest.mark.mutant("nothing is urgent to the client", without_urgency)
+@pytest.mark.mutant("nothing is urgent to the client", sockets("left", deaf))
 def test_of_three_urgent_bytes_the_last_one_is(lab: Lab) -> None:
     """The header has a flag and a pointer behind the urgent byte: it marks a place, and is no second channel.
 
@@ -88,7 +87,7 @@ def test_of_three_urgent_bytes_the_last_one_is(lab: Lab) -> None:
 
 @pytest.mark.topology("two-hosts.yaml")
 @pytest.mark.book("3.8")
-@pytest.mark.mutant("nothing is urgent to the client", without_urgency)
+@pytest.mark.mutant("nothing is urgent to the client", sockets("left", deaf))
 def test_there_is_one_urgent_byte_at_a_time(lab: Lab) -> None:
     """A second urgent byte takes the first one's place, which is in the stream again: nobody can ask for it now."""
     with connected(lab) as (client, server):
@@ -106,7 +105,7 @@ def test_there_is_one_urgent_byte_at_a_time(lab: Lab) -> None:
 
 @pytest.mark.topology("two-hosts.yaml")
 @pytest.mark.book("3.8")
-@pytest.mark.mutant("nothing is urgent to the client", without_urgency)
+@pytest.mark.mutant("nothing is urgent to the client", sockets("left", deaf))
 def test_urgent_data_in_line_has_a_mark_in_front(lab: Lab) -> None:
     """With SO_OOBINLINE the byte stays in its place, and a read stops there; SIOCATMARK tells that this is it."""
     with connected(lab) as (client, server):

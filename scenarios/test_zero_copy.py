@@ -7,19 +7,19 @@ import signal
 import socket
 import time
 from collections import Counter
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
 
-from lab.errors import NotSupportedError, WaitTimeoutError
+from lab.errors import NotSupportedError
 from lab.mutants import faulty
 from lab.node import Node
 from lab.probes import proc, strace, tcp
 from lab.process import Process
 from lab.running import Lab
-from lab.wait import wait_until
+from lab.wait import comes_true, wait_until
 
 PORT = 7
 MOVING = (
@@ -48,27 +48,6 @@ def bytes_moved(calls: Iterable[strace.Call]) -> Counter[str]:
     for call in calls:
         moved[call.name] += max(call.result or 0, 0)
     return moved
-
-
-def received(connection: socket.socket) -> bytes:
-    """What comes until the end, whether that is a FIN, a reset, or silence."""
-    found = bytearray()
-    connection.settimeout(PATIENCE)
-    try:
-        while piece := connection.recv(1 << 16):
-            found += piece
-    except (ConnectionResetError, TimeoutError):
-        found += b" [and no end]"
-    return bytes(found)
-
-
-def comes_true(ready: Callable[[], bool]) -> bool:
-    """Whether something happens in time."""
-    try:
-        wait_until(ready, timeout=PATIENCE, what="what is asserted")
-    except WaitTimeoutError:
-        return False
-    return True
 
 
 def accepted(node: Node) -> int:
@@ -168,7 +147,7 @@ def test_a_flood_that_is_not_read_stops_and_comes_back_whole(lab: Lab) -> None:
         sent = tcp.send_until_stalled(client, data)
         assert sent < len(data)
         client.shutdown(socket.SHUT_WR)
-        assert received(client) == data[:sent]
+        assert tcp.read_to_any_end(client, PATIENCE) == data[:sent]
 
 
 @pytest.mark.topology("two-hosts.yaml", reuse=True)
@@ -195,7 +174,7 @@ def test_at_the_limit_of_descriptors_clients_wait_and_nothing_is_lost(lab: Lab) 
         assert len(calls.names()) < 100 * (1 + seconds)
         for number, client in enumerate(clients):
             client.shutdown(socket.SHUT_WR)
-            assert received(client) == b"client %d" % number
+            assert tcp.read_to_any_end(client, PATIENCE) == b"client %d" % number
             client.close()
         assert server.exit_code is None
 
@@ -228,4 +207,4 @@ def test_a_client_that_is_silent_for_too_long_is_closed(lab: Lab) -> None:
         lab["left"].connect(right.address(), PORT) as silent,
     ):
         silent.sendall(b"last words")
-        assert received(silent) == b"last words"
+        assert tcp.read_to_any_end(silent, PATIENCE) == b"last words"

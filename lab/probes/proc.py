@@ -68,6 +68,16 @@ def status(host: Host, pid: int) -> dict[str, str]:
     return {name: value.strip() for name, _, value in (line.partition(":") for line in text.splitlines())}
 
 
+def processor_ticks(host: Host, pid: int) -> int:
+    """Return for how long a process has had a processor, in hundredths of a second (proc_pid_stat(5)).
+
+    Raises:
+        CommandError: it has ended.
+    """
+    after_name = host.run("cat", f"/proc/{pid}/stat").check().stdout.rpartition(")")[2].split()
+    return int(after_name[11]) + int(after_name[12])
+
+
 def blocks(host: Host, pid: int, signal: int) -> bool:
     """Return whether a thread blocks a signal.
 

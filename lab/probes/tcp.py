@@ -24,6 +24,18 @@ def read_to_end(connection: socket.socket, timeout: float = 10.0) -> bytes:
     return b"".join(iter(lambda: connection.recv(_PIECE), b""))
 
 
+def read_to_any_end(connection: socket.socket, timeout: float = 5.0) -> bytes:
+    """Return all that comes until a FIN, a reset or silence of `timeout` seconds; the latter two add a note to it."""
+    connection.settimeout(timeout)
+    found = bytearray()
+    try:
+        while piece := connection.recv(_PIECE):
+            found += piece
+    except (ConnectionResetError, TimeoutError):
+        found += b" [and no end]"
+    return bytes(found)
+
+
 def read_exactly(connection: socket.socket, count: int, timeout: float = 10.0) -> bytes:
     """Return the next `count` bytes, fewer only if the stream ends before.
 
