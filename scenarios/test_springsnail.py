@@ -8,18 +8,17 @@ import select
 import signal
 import socket
 from collections import Counter
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import ExitStack, closing, contextmanager, suppress
 
 import pytest
 
 from lab.checks import tcp as checks
-from lab.errors import WaitTimeoutError
 from lab.mutants import faulty
 from lab.probes import tcp
 from lab.process import Process
 from lab.running import Lab
-from lab.wait import wait_until
+from lab.wait import comes_true
 
 PORT = 8080
 NAMES = ("web1", "web2", "web3")
@@ -83,12 +82,19 @@ def configure(lab: Lab, *settings: str, names: tuple[str, ...] = NAMES) -> None:
 
 
 @contextmanager
-def balanced(lab: Lab, *settings: str, arguments: tuple[str, ...] = ()) -> Iterator[tuple[Process, Backends]]:
-    """Run the balancer before three backends that listen, each of which it has asked once whether it lives."""
+def balanced(
+    lab: Lab, *settings: str, arguments: tuple[str, ...] = (), under: tuple[str, ...] = ()
+) -> Iterator[tuple[Process, Backends]]:
+    """Run the balancer before three backends that listen, each of which it has asked once whether it lives.
+
+    `under` is a program that starts it, with its arguments.
+    """
+    node = lab["balancer"]
     with closing(Backends(lab)) as backends:
         configure(lab, *settings)
-        host = ("--host", lab["balancer"].address("front"))
-        with lab["balancer"].deploy("balancer", *host, "--config", CONFIG, *arguments, port=PORT) as running:
+        where = ("--host", node.address("front"), "--port", str(PORT), "--config", CONFIG)
+        with node.start(*under, lab.program("balancer"), *where, *arguments) as running:
+            node.wait_listening(PORT, running)
             for listener in backends.listening.values():
                 backends.accept(listener).close()
             yield running, backends
@@ -136,15 +142,6 @@ def received(connection: socket.socket, most: int = 1000) -> bytes:
         while len(found) < most and (piece := connection.recv(most - len(found))):
             found += piece
     return found
-
-
-def comes_true(condition: Callable[[], bool]) -> bool:
-    """Whether something becomes so in time."""
-    try:
-        wait_until(condition, timeout=PATIENCE, what="it")
-    except WaitTimeoutError:
-        return False
-    return True
 
 
 def counters(process: Process) -> dict[str, object]:
@@ -428,6 +425,27 @@ def test_at_its_limit_of_connections_it_lets_clients_wait(lab: Lab) -> None:
         second.close()
         backends.next()[1].sendall(b"answer")
         assert tcp.read_exactly(third, 6) == b"answer"
+
+
+@pytest.mark.book("springsnail")
+@pytest.mark.topology("springsnail.yaml", reuse=True)
+@pytest.mark.mutant("it takes on whom it cannot serve", faulty("balancer", "NO_DESCRIPTORS_KEPT"))
+def test_at_its_limit_of_descriptors_it_lets_clients_wait(lab: Lab) -> None:
+    """A client costs two sockets, and two pipes at worst: who accepts as long as accept(2) can has none for the rest.
+
+    Clients are better off in the queue of the listening socket than accepted and then reset.
+    """
+    with balanced(lab, SELDOM, under=("prlimit", "--nofile=46")) as (process, backends), ExitStack() as stack:
+        clients = [stack.enter_context(call(lab)) for _ in range(40)]
+        for _ in clients:
+            _, served = backends.next()
+            served.sendall(b"answer")
+            served.close()
+            done = select.select(clients, [], [], PATIENCE)[0][0]
+            assert tcp.read_to_any_end(done) == b"answer"
+            clients = [client for client in clients if client is not done]
+            done.close()
+        assert counters(process)["refused"] == 0
 
 
 @pytest.mark.book("springsnail")

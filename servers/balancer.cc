@@ -27,6 +27,7 @@
 #include "balancer/worker.h"
 #include "lib/check.h"
 #include "lib/child.h"
+#include "lib/descriptors.h"
 #include "lib/options.h"
 #include "lib/server.h"
 #include "lib/shared_memory.h"
@@ -124,7 +125,8 @@ class Master {
         listener_.reset();
         check_backends(generation.config, generation.scoreboard);
       } else {
-        const Service service{generation.config, generation.scoreboard, *totals_, workers(), options_.idle_timeout};
+        const Service service{generation.config, generation.scoreboard, *totals_,
+                              workers(),         descriptors_,          options_.idle_timeout};
         Worker(service, index, std::move(listener_)).run();
       }
       return 0;
@@ -182,6 +184,7 @@ class Master {
   SignalPipe signals_;
   Fd listener_;
   Shared<Totals> totals_;
+  std::size_t descriptors_ = raise_descriptor_limit();
   std::list<Generation> generations_;  // the last is the one that serves new clients
   bool stopping_ = false;
   Clock::time_point replaced_;

@@ -12,7 +12,6 @@
 #include <netinet/tcp.h>
 #include <poll.h>
 #include <sys/eventfd.h>
-#include <sys/resource.h>
 
 #include <algorithm>
 #include <csignal>
@@ -21,6 +20,7 @@
 #include <list>
 #include <thread>
 
+#include "lib/descriptors.h"
 #include "lib/options.h"
 #include "lib/server.h"
 #include "lib/signal_pipe.h"
@@ -61,14 +61,6 @@ Arguments arguments(int argc, char** argv) {
   return found;
 }
 
-/// A connection may have a file open beside its socket: let there be as many descriptors as we are allowed.
-void raise_descriptor_limit() {
-  rlimit limit{};
-  check("getrlimit", getrlimit(RLIMIT_NOFILE, &limit));
-  limit.rlim_cur = limit.rlim_max;
-  check("setrlimit", setrlimit(RLIMIT_NOFILE, &limit));
-}
-
 /// Handle signals until one says that it is time to stop.
 void wait_for_stop(const SignalPipe& signals, const std::vector<web::Counters>& counters) {
   while (true) {
@@ -82,7 +74,7 @@ void wait_for_stop(const SignalPipe& signals, const std::vector<web::Counters>& 
 
 void serve(int argc, char** argv) {
   const auto [options, settings, access_log] = arguments(argc, argv);
-  raise_descriptor_limit();
+  raise_descriptor_limit();  // a connection may have a file open beside its socket
 #ifdef MUTANT_DIES_OF_SIGPIPE
   std::signal(SIGPIPE, SIG_DFL);
 #endif

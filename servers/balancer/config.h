@@ -12,7 +12,8 @@
 /// What stands behind the balancer, and its limits.
 struct BalancerConfig {
   std::vector<Address> backends;
-  std::size_t connections = 10'000;                 ///< clients served at once; more wait in the kernel's queue
+  std::size_t connections = 10'000;                 ///< clients served at once, if there are
+                                                    ///< descriptors; more wait in the kernel's queue
   std::chrono::milliseconds connect_timeout{1000};  ///< until a backend that does not answer counts as dead
   std::chrono::milliseconds check_interval{2000};   ///< between two checks of whether backends are alive
   std::chrono::milliseconds drain_timeout{3000};    ///< how long a stop waits for the connections that there are

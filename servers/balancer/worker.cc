@@ -16,6 +16,23 @@ constexpr std::chrono::milliseconds kLongestPause{1000};
 constexpr std::chrono::milliseconds kWithoutDescriptors{100};  // until accept is tried again
 constexpr int kAcceptedAtOnce = 64;
 
+// At most: two sockets, and a pipe for each direction in which something waits.
+constexpr std::size_t kDescriptorsOfSession = 6;
+// The standard streams, the listener, signals, epoll, and some that whoever started the balancer left open.
+constexpr std::size_t kDescriptorsOfWorker = 32;
+
+/// How many clients a worker may have. One whom it could not connect to a backend for want of descriptors is better
+/// off in the queue of the listener.
+std::size_t most_sessions(const Service& service) {
+  const std::size_t wanted = service.config.connections / service.workers;
+#ifdef MUTANT_NO_DESCRIPTORS_KEPT
+  return std::max<std::size_t>(1, wanted);
+#else
+  const std::size_t descriptors = std::max(service.descriptors, kDescriptorsOfWorker) - kDescriptorsOfWorker;
+  return std::max<std::size_t>(1, std::min(wanted, descriptors / kDescriptorsOfSession));
+#endif
+}
+
 /// Close with a reset: whoever gets it knows that what came before was cut off (SO_LINGER of 0, book 5.11.4).
 void let_reset(const Fd& socket) {
   const linger at_once{.l_onoff = 1, .l_linger = 0};
@@ -34,7 +51,7 @@ int pending_error(int socket) {
 Worker::Worker(const Service& service, std::size_t index, Fd listener)
     : service_(service),
       index_(index),
-      most_(std::max<std::size_t>(1, service.config.connections / service.workers)),
+      most_(most_sessions(service)),
       listener_(std::move(listener)),
       signals_{SIGTERM, SIGINT, SIGUSR2},
       connecting_(service.config.connect_timeout),

@@ -20,6 +20,7 @@ struct Service {
   const Scoreboard& scoreboard;
   Totals& totals;
   std::size_t workers;
+  std::size_t descriptors;  ///< that each of them may have open
   std::chrono::milliseconds idle_timeout;
 };
 

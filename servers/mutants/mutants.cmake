@@ -126,6 +126,7 @@ mutant(balancer FIRST_ONLY) # sends all clients to the first backend
 mutant(balancer HEALTH_NEVER_BACK) # what was dead once is dead for ever
 mutant(balancer RESET_LOST) # ends what was reset as if it had come to its end
 mutant(balancer BLOCKS) # waits for one that reads slowly, while others wait
+mutant(balancer NO_DESCRIPTORS_KEPT) # accepts clients that it then has no descriptors left to serve
 mutant(balancer NO_LIMIT) # accepts more clients than it is allowed
 mutant(balancer NEVER_IDLE) # keeps silent connections
 mutant(balancer STOPS_AT_ONCE) # ends without letting connections come to their end

@@ -20,15 +20,19 @@ class Birth:
         self._gone: int | None = None
 
     def follow(self, on_step: Callable[[str], None]) -> None:
-        """Return once the lab is up; raises what its guard or owner reports."""
-        while True:
+        """Return once the lab is up; raises what its guard or owner reports.
+
+        The two speak on one channel, and a guard that was kept waiting may tell of the owner after "ready" has come.
+        """
+        ready = False
+        while not (ready and self._gone is not None):
             message = messages.check(messages.receive(self._channel))
             if "owner" in message.body:
                 (self._gone,) = message.descriptors
             elif "step" in message.body:
                 on_step(message.body["step"])
-            elif "ready" in message.body and self._gone is not None:
-                return
+            elif "ready" in message.body:
+                ready = True
 
     def abandon(self) -> None:
         """Make the lab end, and wait until it has: closing the channel is what its owner notices."""
