@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import os
+from typing import Any
 
 import pytest
 
 from lab.backends.netns import messages
 from lab.backends.netns.birth import Birth
 
-OF_GUARD, OF_OWNER = {"owner": 1}, [{"step": "home"}, {"ready": True}]
+OF_GUARD: dict[str, Any] = {"owner": 1}
+OF_OWNER: list[dict[str, Any]] = [{"step": "home"}, {"ready": True}]
 
 
 @pytest.mark.parametrize("place", range(len(OF_OWNER) + 1))
