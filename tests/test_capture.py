@@ -238,7 +238,7 @@ def test_an_unknown_node_is_refused_at_once(lab: Lab) -> None:
 
 
 def test_a_capture_has_no_trace_before_it_ends(lab: Lab) -> None:
-    with lab["left"].capture() as capture:
+    with lab["left"].capture(expression="udp") as capture:
         assert not capture.finished
         with pytest.raises(UsageError, match="a capture has its trace once its block is left"):
             capture.trace  # noqa: B018 - the property is what raises
