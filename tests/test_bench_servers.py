@@ -5,7 +5,6 @@ What counts is the ratio of two loads that follow each other, and of many such p
 
 from __future__ import annotations
 
-import json
 import statistics
 import sys
 from contextlib import ExitStack
@@ -17,6 +16,7 @@ from lab.node import Node
 from lab.process import Process
 from lab.running import Lab
 from lab.wait import wait_until
+from tests.bench_http import LOADS, ROOT, load, run_nginx, side_by_side, write_files
 from tests.service_labs import BringUp, bring_up
 
 __all__ = ["bring_up"]
@@ -24,7 +24,6 @@ __all__ = ["bring_up"]
 pytestmark = pytest.mark.bench
 
 ROUNDS = 9
-SECONDS = "0.5"
 THEIRS, OURS = 80, 8080
 LEAST = 0.95  # what noise takes from two that are equally fast
 IDLE = 10_000
@@ -36,23 +35,6 @@ networks: {lan: {subnet: 10.0.1.0/24}}
 nodes:
   client: {networks: {lan: 10.0.1.10}}
   server: {networks: {lan: 10.0.1.1}}
-"""
-NGINX = """
-user root;
-daemon off;
-error_log stderr;
-pid /run/www/nginx.pid;
-events { worker_connections 1024; }
-http {
-    access_log off;
-    sendfile on;
-    tcp_nopush on;
-    keepalive_requests 1000000;
-    server {
-        listen 80;
-        root /run/www;
-    }
-}
 """
 CROWD = """
 import resource, signal, socket
@@ -72,37 +54,23 @@ signal.pause()
 def both(bring_up: BringUp) -> Lab:
     """A lab in which both web servers serve the same folder."""
     lab = bring_up(TEXT)
-    server = lab["server"]
-    lab.backend.write("server", {"/run/www/nginx.conf": NGINX, "/run/www/small": "x" * 1024})
-    server.run("truncate", "--size=5000000", "/run/www/large").check()
-    nginx = server.start("nginx", "-c", "/run/www/nginx.conf", "-p", "/run/www", "-e", "stderr")
-    server.wait_listening(THEIRS, nginx)
-    server.deploy("web_server", "--root", "/run/www", port=OURS)
+    run_nginx(lab, "server")
+    lab["server"].deploy("web_server", "--root", ROOT, port=OURS)
     return lab
 
 
-def load(lab: Lab, port: int, *options: str) -> dict[str, Any]:
-    where = ("--host", lab["server"].address(), "--port", str(port), "--duration", SECONDS)
-    said = lab["client"].run(lab.program("load_generator"), *where, *options).check().stdout
-    found: dict[str, Any] = json.loads(said)
-    assert not any(found["errors"].values()), found["errors"]
-    return found
+def load_server(lab: Lab, port: int, *options: str) -> dict[str, Any]:
+    return load(lab["client"], lab["server"].address(), port, *options)
 
 
-@pytest.mark.parametrize(
-    ("what", "options"),
-    [
-        ("keep-alive, 1 KB", ("--path", "/small", "--connections", "50")),
-        ("a connection each, 1 KB", ("--path", "/small", "--connections", "50", "--close")),
-        ("5 MB", ("--path", "/large", "--connections", "4")),
-    ],
-)
+@pytest.mark.parametrize(("what", "options"), LOADS)
 def test_the_web_server_is_as_fast_as_nginx(
     both: Lab, capsys: pytest.CaptureFixture[str], what: str, options: tuple[str, ...]
 ) -> None:
-    pairs = [tuple(load(both, port, *options)["requests_per_second"] for port in (OURS, THEIRS)) for _ in range(ROUNDS)]
-    ratio = statistics.median(ours / theirs for ours, theirs in pairs)
-    ours, theirs = map(statistics.median, zip(*pairs, strict=True))
+    def rate(port: int) -> float:
+        return float(load_server(both, port, *options)["requests_per_second"])
+
+    ours, theirs, ratio = side_by_side(rate, OURS, THEIRS, ROUNDS)
     with capsys.disabled():
         sys.stdout.write(f"\n{what}: {ours:.0f}/s, nginx {theirs:.0f}/s: {ratio:.2f} times as many\n")
     assert ratio >= LEAST
@@ -116,8 +84,8 @@ def resident(node: Node, program: Process) -> int:
 def test_an_idle_connection_takes_two_kilobytes_at_most(bring_up: BringUp, capsys: pytest.CaptureFixture[str]) -> None:
     """Ten thousand that have asked once, and keep their connections."""
     lab = bring_up(TEXT)
-    lab.backend.write("server", {"/run/www/small": "x" * 1024})
-    server = lab["server"].deploy("web_server", "--root", "/run/www", port=OURS)
+    write_files(lab, "server")
+    server = lab["server"].deploy("web_server", "--root", ROOT, port=OURS)
     before = resident(lab["server"], server)
     crowd = CROWD.format(count=IDLE, address=lab["server"].address(), port=OURS)
     clients = lab["client"].start(sys.executable, "-c", crowd)
@@ -134,13 +102,13 @@ def test_a_hundred_slow_readers_do_not_slow_down_the_others(both: Lab, capsys: p
     options = ("--path", "/small", "--connections", "10")
     ratios = []
     for _ in range(ROUNDS):
-        alone = load(both, OURS, *options)["latency_us"]["p99"]
+        alone = load_server(both, OURS, *options)["latency_us"]["p99"]
         with ExitStack() as stack:
             for _ in range(SLOW):
                 slow = stack.enter_context(both["client"].connect(both["server"].address(), OURS))
                 slow.sendall(b"GET /large HTTP/1.1\r\nHost: server\r\n\r\n")
                 assert slow.recv(100)
-            ratios.append(load(both, OURS, *options)["latency_us"]["p99"] / alone)
+            ratios.append(load_server(both, OURS, *options)["latency_us"]["p99"] / alone)
     with capsys.disabled():
         sys.stdout.write(f"\np99 with {SLOW} slow readers: {statistics.median(ratios):.2f} times that without\n")
     assert statistics.median(ratios) <= 2
