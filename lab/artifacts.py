@@ -1,4 +1,4 @@
-"""What is kept of a lab when a test in it has failed."""
+"""What is kept of a lab in which a test has run."""
 
 from __future__ import annotations
 

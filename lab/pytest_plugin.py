@@ -51,6 +51,9 @@ def pytest_addoption(parser: pytest.Parser) -> None:
         default="artifacts",
         help="where a failed test's pcaps, traces, plan and logs go (default: artifacts)",
     )
+    group.addoption(
+        "--lab-artifacts-of", choices=("failed", "all"), default="failed", help="of which tests they are kept"
+    )
     group.addoption("--mutants", action="store_true", help="run each scenario against its mutants; each must fail")
     group.addoption("--book", metavar="SECTION", help="run the scenarios of one section of the book, like 2.6.2 or 3")
 
@@ -181,22 +184,27 @@ def lab(request: pytest.FixtureRequest, labs: Labs, mutant: Sabotage | None) -> 
 def pytest_runtest_makereport(
     item: pytest.Item, call: pytest.CallInfo[None]
 ) -> Generator[None, pytest.TestReport, pytest.TestReport]:
-    """While the lab of a failed test is still up, keep what tells why, and say where."""
+    """While the lab of a test is still up, keep what tells what happened in it, and say where."""
     report = yield
     if call.when == "call" and _LAB in item.stash:
-        _report_crashes(item.stash[_LAB], report)
-    if call.when == "call" and report.failed and _LAB in item.stash:
-        item.stash[_FAILED] = True
         running = item.stash[_LAB]
-        folder = Path(item.config.getoption("lab_artifacts")) / re.sub(r"[^\w.-]+", "-", item.nodeid)
-        try:
-            lines = [str(path) for path in write_artifacts(running, folder)]
-        except OSError as error:
-            lines = [f"nothing is kept: {error}; --lab-artifacts DIR names another place"]
-        if item.config.getoption("lab_keep"):
-            lines.append(f"the lab is still up: lab shell --lab {running.name} NODE; lab down {running.name}")
-        report.sections.append((f"lab {running.name}", "\n".join(lines)))
+        _report_crashes(running, report)
+        item.stash[_FAILED] = report.failed
+        if report.failed or item.config.getoption("lab_artifacts_of") == "all":
+            lines = _keep(item, running)
+            if report.failed and item.config.getoption("lab_keep"):
+                lines.append(f"the lab is still up: lab shell --lab {running.name} NODE; lab down {running.name}")
+            report.sections.append((f"lab {running.name}", "\n".join(lines)))
     return report
+
+
+def _keep(item: pytest.Item, running: Lab) -> list[str]:
+    """Write a test's artifacts, and return what to say of them: where each is."""
+    folder = Path(item.config.getoption("lab_artifacts")) / re.sub(r"[^\w.-]+", "-", item.nodeid)
+    try:
+        return [str(path) for path in write_artifacts(running, folder)]
+    except OSError as error:
+        return [f"nothing is kept: {error}; --lab-artifacts DIR names another place"]
 
 
 def _report_crashes(running: Lab, report: pytest.TestReport) -> None:

@@ -131,7 +131,7 @@ def test_a_window_that_has_closed_is_asked_after_until_it_opens(lab: Lab) -> Non
     closed = [packet.tcp for packet in trace if packet.tcp and is_closed(lab, packet)]
     probes = trace.where(
         ip.sent_by(lab["left"].address()),
-        lambda packet: packet.tcp is not None and packet.payload_length == 0 and packet.tcp.seq == closed[-1].ack - 1,
+        lambda packet: packet.tcp is not None and packet.payload_length == 0 and packet.tcp.seq == closed[0].ack - 1,
     )
     assert len(probes) >= 4
     gaps = [later.time_ns - earlier.time_ns for earlier, later in pairwise(probes)]

@@ -27,6 +27,7 @@ from lab.wait import comes_true
 ALGORITHMS = ("reno", "cubic", "bbr")
 NONE_YET = 0x7FFFFFFF  # the slow-start threshold of a connection that has lost nothing
 FRAME = 1514  # bytes of a full segment on the wire
+ROOM_IN_QUEUE = 45_000 // FRAME  # segments that wait before the bottleneck of dumbbell.yaml
 PORT_BEFORE = tcp_pair.PORT + 1
 SACK = "net.ipv4.tcp_sack"
 
@@ -58,6 +59,10 @@ def always(node: str, algorithm: str) -> Sabotage:
 def without_losses(lab: Lab) -> None:
     """The wire loses nothing, whatever it is told."""
     lab["left"].link().drop = lambda *_, **__: None  # type: ignore[method-assign, assignment]
+
+
+def short_queue(lab: Lab) -> None:
+    lab["router1"].impair("bottleneck", rate="10mbit", queue="10kB", delay="10ms")
 
 
 @dataclass(frozen=True)
@@ -338,21 +343,25 @@ def second_reduction(lab: Lab, algorithm: str) -> Reduction:
 @pytest.mark.topology("dumbbell.yaml")
 @pytest.mark.book("3.10")
 @pytest.mark.mutant("it is cubic", always("sender1", "cubic"))
+@pytest.mark.mutant("the queue is short", short_queue)
 def test_at_a_bottleneck_reno_halves_its_window_whenever_the_queue_is_full(lab: Lab) -> None:
     """The saw of the book: up by a segment for each round trip until one is lost, down to the half, up again.
 
     What is not under way on the link waits in the queue before it, so each tooth ends when there is no more room.
     """
     tooth = second_reduction(lab, "reno")
+    assert tooth.cwnd > ROOM_IN_QUEUE
     assert 0.45 < tooth.ssthresh / tooth.cwnd < 0.55
 
 
 @pytest.mark.topology("dumbbell.yaml")
 @pytest.mark.book("3.10")
 @pytest.mark.mutant("it is reno", always("sender1", "reno"))
+@pytest.mark.mutant("the queue is short", short_queue)
 def test_at_a_bottleneck_cubic_gives_less_away(lab: Lab) -> None:
     """Today's default keeps 7/10 of its window, and comes back to where it lost something along a cubic curve."""
     tooth = second_reduction(lab, "cubic")
+    assert tooth.cwnd > ROOM_IN_QUEUE
     assert 0.65 < tooth.ssthresh / tooth.cwnd < 0.75
 
 

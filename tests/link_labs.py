@@ -24,6 +24,7 @@ DELAYING: tuple[Mechanism, ...] = ("wire", "netem")
 LIMITING: tuple[Mechanism, ...] = ("wire", "tbf")  # netem takes a rate along, but nobody asks it for that alone
 PORT = 4000
 ECHO_REQUEST = 8
+_SLOW = 120.0  # seconds that a program may take to start on an emulated machine
 
 _LOOK = """
 from lab.doctor import arena
@@ -65,7 +66,7 @@ def pair_by(labs: Labs, how: Mechanism, link: str, *, seed: int = 1) -> Lab:
 @cache
 def _kinds() -> frozenset[qdisc.Kind]:
     """What this kernel has, tried in a network namespace of a process of its own."""
-    printed = output_of([sys.executable, "-c", _LOOK])
+    printed = output_of([sys.executable, "-c", _LOOK], timeout=_SLOW)
     return frozenset(kind for kind in qdisc.KINDS if kind in printed.split())
 
 

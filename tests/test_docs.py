@@ -130,7 +130,7 @@ def test_every_option_and_mark_of_the_plugin_is_documented(pytestconfig: pytest.
     options = re.findall(r'addoption\(\s*"(--[\w-]+)"', plugin)
     marks = re.findall(r'"(\w+)\([^"]*\): ', plugin)
     page = read("pytest.md")
-    assert len(options) == 5
+    assert len(options) == 6
     assert [option for option in options if f"- `{option}" not in page] == []
     assert len(marks) == 3
     assert [mark for mark in marks if f"- `{mark}(" not in page] == []

@@ -191,6 +191,17 @@ def test_nothing_is_kept_of_a_success(project: pytest.Pytester) -> None:
     assert not (project.path / "artifacts").exists()
 
 
+def test_what_passes_is_kept_too_if_asked(project: pytest.Pytester) -> None:
+    write(project, FAILING.replace('"another"', "lab.name"))
+    result = project.runpytest_inprocess("--lab-artifacts", "kept", "--lab-artifacts-of", "all", "-rP")
+    result.assert_outcomes(passed=1)
+    (folder,) = (project.path / "kept").iterdir()
+    assert (folder / "left.csv").read_text() == "seconds,cwnd"
+    assert len(list(read_pcap(folder / "trace-1" / "left-eth0.pcap"))) == 2
+    result.stdout.fnmatch_lines([f"kept/{folder.name}/left.csv"])
+    result.stdout.no_fnmatch_line("the lab is still up*")
+
+
 def test_only_what_belongs_to_the_last_failure_is_there(project: pytest.Pytester) -> None:
     write(project, FAILING)
     project.runpytest_inprocess("--lab-artifacts", "kept").assert_outcomes(failed=1)

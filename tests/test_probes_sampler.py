@@ -54,5 +54,12 @@ def test_the_table_has_a_line_for_each_sample_with_its_time(connection: socket.s
     assert {row["congestion"] for row in rows} == {"open"}
 
 
+def test_what_is_in_flight_is_told_in_bytes_too(connection: socket.socket) -> None:
+    like = replace(tcp_info(connection), unacked=5, sacked=1, lost=2, retrans=1, snd_mss=1448)
+    made = Sampler(connection, lambda _connection: like)
+    (row,) = csv.DictReader(io.StringIO(made.csv()))
+    assert (row["in_flight"], row["bytes_in_flight"]) == ("3", "4344")
+
+
 def test_the_kernel_is_asked(connection: socket.socket) -> None:
     assert Sampler(connection).sample() == tcp_info(connection)

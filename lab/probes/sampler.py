@@ -21,7 +21,7 @@ from typing import Any
 
 from lab.probes.tcpinfo import TcpInfo, tcp_info
 
-COLUMNS = ("cwnd", "ssthresh", "in_flight", "rtt", "rto", "congestion", "total_retrans")
+COLUMNS = ("cwnd", "ssthresh", "in_flight", "bytes_in_flight", "rtt", "rto", "congestion", "total_retrans")
 """What the table has beside the time: attributes of `TcpInfo`, in its units."""
 
 

@@ -62,6 +62,11 @@ class TcpInfo:
         """Segments on the way, as the sender reckons."""
         return self.unacked - self.sacked - self.lost + self.retrans
 
+    @property
+    def bytes_in_flight(self) -> int:
+        """The same in bytes of payload, if every segment is full: the kernel tells of segments alone."""
+        return self.in_flight * self.snd_mss
+
 
 def tcp_info(connection: socket.socket) -> TcpInfo:
     """Return what the kernel tells of a TCP socket now."""
