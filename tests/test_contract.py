@@ -15,8 +15,8 @@ import pytest
 
 from lab.backends.base import Backend, RunningLab
 from lab.backends.fake import Answer, FakeBackend, Program
-from lab.backends.netns import registry
 from lab.backends.netns.client import NetnsBackend
+from lab.backends.owned import registry
 from lab.errors import BackendError, LabExistsError, NotSupportedError, UsageError
 from lab.faults.model import Fault, FaultState
 from lab.plan.model import Impairment, Plan

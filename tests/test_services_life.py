@@ -15,8 +15,8 @@ from pathlib import Path
 import pytest
 
 from lab.backends.base import RunningProcess
-from lab.backends.netns import registry
 from lab.backends.netns.client import NetnsBackend
+from lab.backends.owned import registry
 from lab.errors import CommandError, LabError, MissingToolError, UsageError, WaitTimeoutError
 from lab.running import Lab
 from lab.services import service as service_module

@@ -1,4 +1,4 @@
-"""The owner of one lab: process 1 of the lab's PID namespace, holder of all its namespaces, parent of its processes.
+"""The owner of one lab: holder of all its namespaces, parent of its programs.
 
 It does what clients ask over its socket, one request after the other, and ends when it is told to, when the
 client that it was started for goes (unless that has detached it), or when its guard goes.
@@ -11,10 +11,9 @@ import os
 import signal
 from pathlib import Path
 
-from lab.backends.netns import clock, entrance, messages, registry, resources
-from lab.backends.netns.build import build
-from lab.backends.netns.ownership import Lab
-from lab.backends.netns.serving import Service
+from lab.backends.owned import clock, messages, registry, resources
+from lab.backends.owned.ownership import Lab
+from lab.backends.owned.serving import Service
 from lab.errors import LabError
 
 
@@ -46,9 +45,8 @@ def _come_up(lab: Lab, own_process: int) -> Service:
         lab.end_if_guard_gone()
         messages.send(lab.client, {"step": name})
 
-    built = build(lab.plan, lab.staging, lab.shared, on_step)
-    text = entrance.script(lab.plan, built.nodes, lab.shared, own_process, rootless=lab.rootless)
-    registry.write(lab.entry, entrance.FILE, text, 0o700)
+    built = lab.maker.build(lab, on_step)
+    registry.write(lab.entry, registry.ENTRANCE, lab.maker.entrance(lab, built, own_process), 0o700)
     service = Service(lab, built, registry.listen(lab.entry))
     service.impairments.start()
     return service

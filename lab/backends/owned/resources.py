@@ -8,7 +8,7 @@ import socket
 from collections.abc import Mapping
 from typing import Any
 
-from lab.backends.netns.build import Namespaces
+from lab.backends.owned.built import Namespaces
 
 # What a login gives a program, whatever the harness itself was started with.
 _NODE_DESCRIPTORS = 1024
@@ -36,19 +36,20 @@ def enlarge_receive_buffer(made: socket.socket, size: int) -> None:
 
 
 def processes(nodes: Mapping[str, Namespaces]) -> list[dict[str, Any]]:
-    """Return every process of the lab: {pid, node, command}; pids are those of the lab's own PID namespace."""
+    """Return every program of the lab: {pid, node, command}; pids are those by which their nodes know them."""
     inodes = {os.fstat(node.net).st_ino: name for name, node in nodes.items()}
+    keepers = frozenset().union(*(node.keepers for node in nodes.values()))
     found = []
     for entry in os.listdir("/proc"):  # noqa: PTH208 - names only
-        if not entry.isdigit():
+        if not entry.isdigit() or int(entry) in keepers:
             continue
         try:
-            node = inodes.get(os.stat(f"/proc/{entry}/ns/net").st_ino)  # noqa: PTH116 - names only
+            name = inodes.get(os.stat(f"/proc/{entry}/ns/net").st_ino)  # noqa: PTH116 - names only
             with open(f"/proc/{entry}/cmdline", "rb") as file:  # noqa: PTH123 - names only
-                line = file.read(4096)
+                words = file.read(4096).rstrip(b"\0").split(b"\0")
+            pid = nodes[name].shown(int(entry)) if name else 0
         except (FileNotFoundError, ProcessLookupError, PermissionError):
             continue  # ended meanwhile
-        if node:
-            words = line.rstrip(b"\0").split(b"\0")
-            found.append({"pid": int(entry), "node": node, "command": [os.fsdecode(word) for word in words]})
+        if name:
+            found.append({"pid": pid, "node": name, "command": [os.fsdecode(word) for word in words]})
     return sorted(found, key=lambda process: process["pid"])

@@ -10,12 +10,12 @@ from collections.abc import Callable
 from dataclasses import asdict, dataclass, field
 from typing import Any, NoReturn
 
-from lab.backends.netns import files, messages, resources
-from lab.backends.netns.build import Built
-from lab.backends.netns.faults import Faults
-from lab.backends.netns.impairments import Impairments
-from lab.backends.netns.ownership import Lab
-from lab.backends.netns.programs import Programs
+from lab.backends.owned import files, messages, resources
+from lab.backends.owned.built import Built
+from lab.backends.owned.faults import Faults
+from lab.backends.owned.impairments import Impairments
+from lab.backends.owned.ownership import Lab
+from lab.backends.owned.programs import Programs
 from lab.errors import LabError, UsageError
 from lab.faults.model import Mark
 from lab.netlink import namespaces, sysctl

@@ -7,11 +7,13 @@ import select
 import socket
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, NoReturn
+from typing import TYPE_CHECKING, Any, NoReturn
 
-from lab.backends.netns import registry
-from lab.netlink import namespaces
+from lab.backends.owned import registry
 from lab.plan.model import Plan
+
+if TYPE_CHECKING:
+    from lab.backends.owned.maker import Maker
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,6 +33,7 @@ class Lab:
     guard_gone: int
     rootless: bool
     options: dict[str, Any]
+    maker: Maker
 
     @property
     def staging(self) -> Path:
@@ -48,10 +51,8 @@ class Lab:
             self.end()
 
     def end(self) -> NoReturn:
-        """Clear the folder away, lest the guard be killed before it does, and end."""
+        """End, and leave no more to the guard than it will clear away."""
         try:
-            if self.staging.is_mount():
-                namespaces.unmount(str(self.staging))  # a mount point cannot be removed where it is one
-            registry.remove(self.entry)
+            self.maker.clear_before(self)
         finally:
             os._exit(0)  # whatever could not be cleared away is the guard's to clear

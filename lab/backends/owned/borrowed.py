@@ -6,8 +6,8 @@ import contextlib
 import socket
 import threading
 
-from lab.backends.netns import messages
-from lab.backends.netns.carrier import Carrier
+from lab.backends.owned import messages
+from lab.backends.owned.carrier import Carrier
 from lab.errors import UsageError
 from lab.link.instrument import Link
 

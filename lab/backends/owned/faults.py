@@ -7,8 +7,8 @@ from collections import deque
 from dataclasses import asdict, dataclass, field
 from typing import Any, Protocol
 
-from lab.backends.netns import plugs, power
-from lab.backends.netns.build import Built
+from lab.backends.owned import plugs, power
+from lab.backends.owned.built import Built
 from lab.errors import LabError, UsageError
 from lab.faults.cuts import Cuts, cut_of
 from lab.faults.model import Fault, FaultState, Mark

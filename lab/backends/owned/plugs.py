@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import socket
 
-from lab.backends.netns.build import Built
+from lab.backends.owned.built import Built
 from lab.faults.places import Place
 from lab.netlink import namespaces, rtnetlink
 from lab.netlink.namespaces import Clone

@@ -7,7 +7,7 @@ import socket
 from collections.abc import Sequence
 from typing import Any
 
-from lab.backends.netns import messages
+from lab.backends.owned import messages
 from lab.errors import BackendError
 
 

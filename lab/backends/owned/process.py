@@ -6,10 +6,10 @@ import contextlib
 import signal
 import socket
 
-from lab.backends.netns import messages
+from lab.backends.owned import messages
 
 
-class NetnsProcess:
+class OwnedProcess:
     """See `lab.backends.base.RunningProcess`: a connection to the owner per process."""
 
     def __init__(self, connection: socket.socket, pid: int, exit_code: int | None = None) -> None:

@@ -12,23 +12,23 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from lab.backends.base import ServiceStatus
-from lab.backends.netns import entrance, messages, registry
-from lab.backends.netns.asking import ask, closes
-from lab.backends.netns.feed import NetnsFeed
-from lab.backends.netns.process import NetnsProcess
+from lab.backends.owned import messages, registry
+from lab.backends.owned.asking import ask, closes
+from lab.backends.owned.feed import OwnedFeed
+from lab.backends.owned.process import OwnedProcess
 from lab.errors import BackendError
 from lab.faults.model import Fault, FaultState
 from lab.plan.model import Impairment, Plan
 from lab.wait import wait_until
 
 if TYPE_CHECKING:
-    from lab.backends.netns.borrowed import BorrowedWires
+    from lab.backends.owned.borrowed import BorrowedWires
     from lab.link.instrument import Link
 
 _OBEYS_WITHIN = 5.0  # seconds
 
 
-class NetnsLab:
+class OwnedLab:
     """See `lab.backends.base.RunningLab`."""
 
     def __init__(self, name: str, plan: Plan | None = None, lifeline: socket.socket | None = None) -> None:
@@ -68,7 +68,7 @@ class NetnsLab:
         files: tuple[int, int, int],
         service: str = "",
         unprivileged: bool = False,
-    ) -> NetnsProcess:
+    ) -> OwnedProcess:
         """Start a program in a node."""
         request = {
             "do": "spawn",
@@ -81,11 +81,11 @@ class NetnsLab:
         }
         return self._process(request, files)
 
-    def follow(self, node: str, service: str) -> NetnsProcess:
+    def follow(self, node: str, service: str) -> OwnedProcess:
         """Return the program of a service."""
         return self._process({"do": "follow", "node": node, "service": service})
 
-    def respawn(self, node: str, service: str) -> NetnsProcess:
+    def respawn(self, node: str, service: str) -> OwnedProcess:
         """Start a service that has ended once more."""
         return self._process({"do": "respawn", "node": node, "service": service})
 
@@ -97,14 +97,14 @@ class NetnsLab:
         """Write files into the node's own folders."""
         self._request({"do": "write", "node": node, "files": dict(files)})
 
-    def _process(self, request: dict[str, Any], files: Sequence[int] = ()) -> NetnsProcess:
+    def _process(self, request: dict[str, Any], files: Sequence[int] = ()) -> OwnedProcess:
         connection = registry.connect(self.name)
         try:
             answer = ask(connection, request, files)
         except BaseException:
             connection.close()
             raise
-        return NetnsProcess(connection, answer.body["pid"], answer.body.get("exit"))
+        return OwnedProcess(connection, answer.body["pid"], answer.body.get("exit"))
 
     def socket(self, node: str, family: int, kind: int, protocol: int = 0, *, receive_buffer: int = 0) -> socket.socket:
         """Return a socket of the node's network namespace."""
@@ -137,7 +137,7 @@ class NetnsLab:
         """Let the plan's timeline begin."""
         return int(self._request({"do": "timeline"}).body["events"])
 
-    def watch(self) -> NetnsFeed:
+    def watch(self) -> OwnedFeed:
         """Return what tells of everything that is done to the lab."""
         connection = registry.connect(self.name)
         try:
@@ -145,7 +145,7 @@ class NetnsLab:
         except BaseException:
             connection.close()
             raise
-        return NetnsFeed(connection)
+        return OwnedFeed(connection)
 
     def impair(self, node: str, interface: str, out: Impairment | None, incoming: Impairment | None) -> None:
         """Change what happens on an interface, and return when it has changed."""
@@ -162,7 +162,7 @@ class NetnsLab:
     def link(self, node: str, interface: str) -> Link:
         """Return a wire, to be programmed from here: all wires of the lab are carried by this process from now on."""
         if self._borrowed is None or self._borrowed.has_ended:
-            from lab.backends.netns.borrowed import BorrowedWires  # noqa: PLC0415 - few labs have wires to program
+            from lab.backends.owned.borrowed import BorrowedWires  # noqa: PLC0415 - few labs have wires to program
 
             connection = registry.connect(self.name)
             try:
@@ -179,7 +179,7 @@ class NetnsLab:
 
     def entrance(self, node: str) -> tuple[str, ...]:
         """Return the command line that leads into the node."""
-        return (str(registry.root() / self.name / entrance.FILE), node)
+        return (str(registry.root() / self.name / registry.ENTRANCE), node)
 
     def down(self, timeout: float = 30.0) -> None:
         """Take the lab down; wait for its guard's pipe to close, which is the last thing that happens.

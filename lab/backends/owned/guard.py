@@ -1,4 +1,4 @@
-"""Stands beside a lab's owner, outside of its namespaces, and clears its folder away when it is gone."""
+"""Stands beside a lab's owner, outside of its namespaces, and clears away what is left when it is gone."""
 
 from __future__ import annotations
 
@@ -11,18 +11,17 @@ import socket
 import time
 from typing import Any
 
-from lab.backends.netns import messages, owner, registry
-from lab.backends.netns.ownership import Lab
-from lab.errors import LabError, NotSupportedError
-from lab.netlink import namespaces
-from lab.netlink.namespaces import Clone
+from lab.backends.owned import messages, owner, registry
+from lab.backends.owned.maker import Maker
+from lab.backends.owned.ownership import Lab
+from lab.errors import LabError
 from lab.plan.model import Plan
 from lab.wait import wait_until
 
 _ENDINGS = {signal.SIGTERM, signal.SIGINT, signal.SIGHUP}
 
 
-def run(message: messages.Message) -> None:
+def run(message: messages.Message, maker: Maker) -> None:
     """Make the lab that the message asks for, and return when all of it is gone.
 
     The message's descriptors are the client's channel and a file with the plan as JSON.
@@ -40,15 +39,15 @@ def run(message: messages.Message) -> None:
         messages.send(client, messages.describe(error))
         return
     try:
-        _guard(plan, entry, client, message.body)
+        _guard(plan, entry, client, message.body, maker)
     except Exception as error:  # noqa: BLE001 - whatever it is, the client must hear of it
         messages.send(client, messages.describe(error))
     finally:
-        registry.remove(entry)
+        maker.clear_after(entry)
 
 
-def _guard(plan: Plan, entry: registry.Entry, client: socket.socket, options: dict[str, Any]) -> None:
-    rootless = _enter_pid_namespace()
+def _guard(plan: Plan, entry: registry.Entry, client: socket.socket, options: dict[str, Any], maker: Maker) -> None:
+    rootless = maker.set_apart()
     gone_reader, gone_writer = os.pipe()
     alive_reader, alive_writer = os.pipe()
     signal.pthread_sigmask(signal.SIG_BLOCK, _ENDINGS)
@@ -56,9 +55,9 @@ def _guard(plan: Plan, entry: registry.Entry, client: socket.socket, options: di
     if owner_process == 0:
         os.close(gone_writer)
         os.close(alive_reader)
-        _become_owner(Lab(plan, entry, client, gone_reader, rootless, options))
+        _become_owner(Lab(plan, entry, client, gone_reader, rootless, options, maker))
     facts = {"owner": owner_process, "guard": os.getpid(), "since": time.time(), "rootless": rootless}
-    told = {"name": plan.name, "source": options["source"], "nodes": len(plan.nodes)}
+    told = {"name": plan.name, "backend": maker.name, "source": options["source"], "nodes": len(plan.nodes)}
     registry.write_owner(entry, {**told, **facts})
     try:
         messages.send(client, {"owner": owner_process}, [gone_reader])
@@ -68,25 +67,6 @@ def _guard(plan: Plan, entry: registry.Entry, client: socket.socket, options: di
     os.close(gone_reader)
     os.close(alive_writer)
     _wait_for(owner_process, alive_reader)
-
-
-def _enter_pid_namespace() -> bool:
-    """Make the next child process 1 of a new PID namespace; say whether that took a user namespace.
-
-    Raises:
-        NotSupportedError: this user may not; says what would allow it.
-    """
-    try:
-        try:
-            namespaces.unshare(Clone.PID)
-        except PermissionError:
-            namespaces.become_root_of_user_namespace()
-            namespaces.unshare(Clone.PID)
-            return True
-    except OSError as error:
-        msg = f"this user may not make namespaces ({error.strerror}); `lab doctor` says what would allow it"
-        raise NotSupportedError(msg) from error
-    return False
 
 
 def _become_owner(lab: Lab) -> None:
@@ -133,6 +113,8 @@ def _wake_entrants() -> None:
     The kernel has killed their programs, and a PID namespace ends only when all that were in it are reaped.
     """
     ours = _children_namespace("self")
+    if ours == os.readlink("/proc/self/ns/pid"):  # noqa: PTH115 - as below
+        return  # the lab has none
     for process in os.listdir("/proc"):  # noqa: PTH208 - names only
         if process.isdigit() and int(process) != os.getpid() and _children_namespace(process) == ours:
             with contextlib.suppress(ProcessLookupError):  # ended meanwhile

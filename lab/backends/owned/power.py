@@ -8,7 +8,8 @@ import select
 import signal
 from collections.abc import Iterable
 
-from lab.backends.netns.build import Namespaces, bring_up
+from lab.backends.owned.built import Namespaces
+from lab.backends.owned.wiring import bring_up
 from lab.errors import BackendError
 from lab.netlink import namespaces
 from lab.netlink import power as network_power
@@ -45,11 +46,8 @@ def cut(node: Namespaces, home: Namespaces) -> None:
 
 def restore(planned: PlannedNode, node: Namespaces, home: Namespaces) -> None:
     """Bring the interfaces up, with the plan's addresses and routes; nothing else of before is back."""
-    node.enter()
-    try:
+    with node.configured(home):
         bring_up(planned)
-    finally:
-        home.enter()
 
 
 def _stop_all(node: Namespaces, stopped: dict[int, int]) -> None:
@@ -62,10 +60,11 @@ def _stop_all(node: Namespaces, stopped: dict[int, int]) -> None:
 
 
 def _members(node: Namespaces) -> list[int]:
-    """Return the processes that are in one of the node's namespaces at least: one may have left the others."""
+    """Return the programs that are in one of the node's namespaces at least: one may have left the others."""
     ours = {os.fstat(descriptor).st_ino for descriptor in (node.net, node.mount, node.uts, node.ipc)}
     entries = (entry for entry in os.listdir("/proc") if entry.isdigit())  # noqa: PTH208 - names only
-    return [int(entry) for entry in entries if not ours.isdisjoint(_namespaces(entry))]
+    found = {int(entry) for entry in entries if not ours.isdisjoint(_namespaces(entry))}
+    return sorted(found - node.keepers)
 
 
 def _namespaces(process: str) -> set[int]:

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import socket
 
-from lab.backends.netns import messages
+from lab.backends.owned import messages
 from lab.faults.model import Mark
 
 
-class NetnsFeed:
+class OwnedFeed:
     """See `lab.backends.base.MarkFeed`: the owner sends each mark before it answers who asked for the fault."""
 
     def __init__(self, connection: socket.socket) -> None:

@@ -7,9 +7,9 @@ import socket
 from collections.abc import Callable
 from dataclasses import InitVar, dataclass, field, replace
 
-from lab.backends.netns import links
-from lab.backends.netns.build import Built
-from lab.backends.netns.wires import Spanned, Wires
+from lab.backends.owned import links
+from lab.backends.owned.built import Built
+from lab.backends.owned.wires import Spanned, Wires
 from lab.errors import BackendError, UsageError
 from lab.netlink import rtnetlink
 from lab.plan.model import Impairment, Plan, PlannedInterface

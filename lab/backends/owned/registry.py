@@ -25,9 +25,11 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from lab.backends.netns import folders
+from lab.backends.owned import folders
 from lab.errors import LabExistsError, UsageError
 from lab.plan.model import Plan
+
+ENTRANCE = "enter"
 
 
 @dataclass(frozen=True, slots=True)

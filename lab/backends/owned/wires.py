@@ -15,7 +15,7 @@ from collections.abc import Callable
 from dataclasses import asdict, dataclass, replace
 from typing import Any
 
-from lab.backends.netns import messages
+from lab.backends.owned import messages
 from lab.errors import BackendError, UsageError
 from lab.link.device import Ends
 from lab.plan.model import Impairment, Plan
@@ -174,7 +174,7 @@ def _carry_for_ever(channel: socket.socket) -> None:
         os.closerange(_CHANNEL + 1, os.sysconf("SC_OPEN_MAX"))
         ours = socket.socket(fileno=_CHANNEL)
         try:
-            from lab.backends.netns.carrier import Carrier  # noqa: PLC0415 - most labs have no wires
+            from lab.backends.owned.carrier import Carrier  # noqa: PLC0415 - most labs have no wires
 
             carrier = Carrier(ours, messages.receive(ours), keep_log=False)
             messages.send(ours, {"carrying": True})

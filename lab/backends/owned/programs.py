@@ -9,9 +9,9 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from lab import command
-from lab.backends.netns import files, messages, resources
-from lab.backends.netns.build import Built
-from lab.backends.netns.services import Services
+from lab.backends.owned import files, messages, resources
+from lab.backends.owned.built import Built
+from lab.backends.owned.services import Services
 from lab.errors import UsageError
 from lab.netlink import namespaces
 
@@ -23,7 +23,7 @@ class Programs:
     """All programs of a lab.
 
     Attributes:
-        children: process id (in the lab's PID namespace) to its program and the connection that waits for it.
+        children: process id (as the owner sees it) to its program and the connection that waits for it.
         services: those of them that are services, and those that were.
     """
 
@@ -47,7 +47,7 @@ class Programs:
         stdin, stdout, stderr = descriptors
 
         def enter() -> None:
-            node.enter()
+            node.become_program()
             resources.restore_limits()
             try:
                 os.chdir(body["cwd"])
@@ -58,21 +58,22 @@ class Programs:
                 namespaces.become_nobody_in_particular(files.SERVICE_USER)
 
         try:
-            program = command.start(
-                body["arguments"],
-                stdin=stdin,
-                stdout=stdout,
-                stderr=stderr,
-                environment=body["environment"],
-                before_exec=enter,
-            )
+            with node.bearing():
+                program = command.start(
+                    body["arguments"],
+                    stdin=stdin,
+                    stdout=stdout,
+                    stderr=stderr,
+                    environment=body["environment"],
+                    before_exec=enter,
+                )
         except OSError as error:
             msg = f"{body['node']}: cannot run {body['arguments'][0]}: {error.strerror}"
             raise UsageError(msg) from error
         self.children[program.pid] = (program, connection)
         if body["service"]:
-            self.services.remember(body, descriptors, program.pid)
-        return {"pid": program.pid}
+            self.services.remember(body, descriptors, program.pid, node.shown(program.pid))
+        return {"pid": node.shown(program.pid)}
 
     def answer_of_services(self, body: dict[str, Any], connection: socket.socket) -> dict[str, Any]:
         """Answer a request that is about services: services, follow or respawn."""
@@ -84,7 +85,7 @@ class Programs:
             return self.spawn(ended.request, ended.descriptors, connection)
         service = self.services.get(body)
         service.followers.append(connection)
-        return {"pid": service.pid, "exit": service.exit_code}
+        return {"pid": service.shown, "exit": service.exit_code}
 
     def signal(self, number: int, connection: socket.socket) -> dict[str, Any]:
         """Signal the process group of this connection's process; one that has ended gets none."""

@@ -6,8 +6,8 @@ import os
 import socket
 from collections.abc import Callable
 
-from lab.backends.netns import messages
-from lab.backends.netns.asking import closes
+from lab.backends.owned import messages
+from lab.backends.owned.asking import closes
 
 _ENDS_WITHIN = 30.0  # seconds
 

@@ -24,6 +24,8 @@ class Service:
     Attributes:
         request: what it was started by, to start it so again.
         descriptors: its stdin, stdout and stderr, for the same.
+        pid: as the owner sees it.
+        shown: as its node does.
         lost: it ran when its node was killed.
         followers: connections that want to hear of its end, besides the one that it was started on.
     """
@@ -31,6 +33,7 @@ class Service:
     request: dict[str, Any]
     descriptors: tuple[int, ...]
     pid: int
+    shown: int
     exit_code: int | None = None
     stopped: bool = False
     lost: bool = False
@@ -43,14 +46,14 @@ class Services:
 
     by_key: dict[Key, Service] = field(default_factory=dict)
 
-    def remember(self, request: dict[str, Any], descriptors: tuple[int, ...], pid: int) -> None:
+    def remember(self, request: dict[str, Any], descriptors: tuple[int, ...], pid: int, shown: int) -> None:
         """Note that a service has started; the descriptors are copied."""
         copies = tuple(map(os.dup, descriptors))
         key = request["node"], request["service"]
         if key in self.by_key:
             for descriptor in self.by_key[key].descriptors:
                 os.close(descriptor)
-        self.by_key[key] = Service(request, copies, pid)
+        self.by_key[key] = Service(request, copies, pid, shown)
 
     def get(self, body: dict[str, Any]) -> Service:
         """Return the service that a request is about.
@@ -113,7 +116,7 @@ class Services:
     def status(self) -> list[dict[str, Any]]:
         """Return the `ServiceStatus` of each, as plain data."""
         return [
-            asdict(ServiceStatus(node, name, service.pid, service.exit_code, service.stopped))
+            asdict(ServiceStatus(node, name, service.shown, service.exit_code, service.stopped))
             for (node, name), service in self.by_key.items()
         ]
 

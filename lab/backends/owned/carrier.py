@@ -8,7 +8,7 @@ import time
 from collections.abc import Callable
 from typing import Any
 
-from lab.backends.netns import messages
+from lab.backends.owned import messages
 from lab.link.device import Ends
 from lab.link.relay import Relay
 from lab.link.wire import Wire

@@ -18,6 +18,9 @@ from lab.plan.model import Kind
 CONGESTION_CONTROL_KEY = "net.ipv4.tcp_congestion_control"
 CONGESTION_CONTROL = "cubic"
 
+SWITCHES = (("net.ipv6.conf.default.disable_ipv6", "1"), ("net.ipv4.ip_forward", "0"))
+"""(key, value) of the namespace of a lab's switches."""
+
 # Writing ip_forward resets the redirect settings of every interface, so it comes first.
 _IPV4 = """
 net.ipv4.ip_forward {router}
@@ -258,6 +261,16 @@ def write(key: str, value: str) -> None:
     except OSError as error:
         msg = f"sysctl {key} = {value}: {os.strerror(error.errno or 0)}"
         raise BackendError(msg) from error
+
+
+def write_all(settings: Iterable[tuple[str, str]]) -> None:
+    """Set sysctls of the calling thread's namespace.
+
+    Raises:
+        BackendError: as `write`.
+    """
+    for key, value in settings:
+        write(key, value)
 
 
 def _parse(text: str, **fields: str) -> list[tuple[str, str]]:
