@@ -49,6 +49,9 @@ def make_parser() -> argparse.ArgumentParser:
     up = _command(commands, "up", "bring a topology up; it stays up when the command returns", formats=True)
     up.add_argument("file", metavar="FILE", help="a topology file (YAML)")
     up.add_argument("--name", help="another name than the file's, to have it up twice")
+    up.add_argument(
+        "--backend", choices=("docker", "netns"), default="netns", help="what it is made of (default: netns)"
+    )
 
     down = _command(commands, "down", "take labs down, and leave nothing of them")
     down.add_argument("labs", metavar="LAB", nargs="*", help="a lab's name; none if there is only one")

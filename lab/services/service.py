@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import shutil
 import signal
 import socket
 from collections.abc import Mapping
@@ -84,7 +83,7 @@ class Service:
             UsageError: as `kind`.
         """
         tool = self.program.arguments[0]
-        found = shutil.which(tool, path=self._environment()["PATH"])
+        found = self._lab.find(self.node, tool, self._environment()["PATH"])
         if found:
             return found
         if self.kind.package:

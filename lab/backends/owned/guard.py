@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
 import json
 import math
 import os
@@ -11,7 +10,7 @@ import socket
 import time
 from typing import Any
 
-from lab.backends.owned import messages, owner, registry
+from lab.backends.owned import entrants, messages, owner, registry
 from lab.backends.owned.maker import Maker
 from lab.backends.owned.ownership import Lab
 from lab.errors import LabError
@@ -98,32 +97,12 @@ def _wait_for(owner_process: int, alive: int) -> None:
     os.read(alive, 1)
     signal.pthread_sigmask(signal.SIG_BLOCK, _ENDINGS)
 
+    apart = {entrants.of_children("self")} - {os.readlink("/proc/self/ns/pid")}  # noqa: PTH115 - as `of_children`
+
     def ended() -> bool:
         if os.waitpid(owner_process, os.WNOHANG) != (0, 0):
             return True
-        _wake_entrants()
+        entrants.wake(apart)
         return False
 
     wait_until(ended, timeout=math.inf, what="the owner to end")
-
-
-def _wake_entrants() -> None:
-    """Continue those who wait outside for a program in the lab (see `entrance`) and are stopped, by Ctrl-Z say.
-
-    The kernel has killed their programs, and a PID namespace ends only when all that were in it are reaped.
-    """
-    ours = _children_namespace("self")
-    if ours == os.readlink("/proc/self/ns/pid"):  # noqa: PTH115 - as below
-        return  # the lab has none
-    for process in os.listdir("/proc"):  # noqa: PTH208 - names only
-        if process.isdigit() and int(process) != os.getpid() and _children_namespace(process) == ours:
-            with contextlib.suppress(ProcessLookupError):  # ended meanwhile
-                os.kill(int(process), signal.SIGCONT)
-
-
-def _children_namespace(process: str) -> str | None:
-    """Return the PID namespace of a process' future children, None if it has ended or is somebody else's."""
-    try:
-        return os.readlink(f"/proc/{process}/ns/pid_for_children")  # noqa: PTH115 - called for every process
-    except (FileNotFoundError, ProcessLookupError, PermissionError):
-        return None

@@ -106,6 +106,11 @@ class OwnedLab:
             raise
         return OwnedProcess(connection, answer.body["pid"], answer.body.get("exit"))
 
+    def find(self, node: str, program: str, path: str) -> str | None:
+        """Return the path of a program as the node sees it."""
+        found: str | None = self._request({"do": "find", "node": node, "program": program, "path": path}).body["found"]
+        return found
+
     def socket(self, node: str, family: int, kind: int, protocol: int = 0, *, receive_buffer: int = 0) -> socket.socket:
         """Return a socket of the node's network namespace."""
         answer = self._request(

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import selectors
+import shutil
 import signal
 import socket
 from collections.abc import Callable
@@ -130,8 +131,8 @@ class Service:
                 reply = self.programs.signal(body["signal"], connection)
             case "services" | "follow" | "respawn":
                 reply = self.programs.answer_of_services(body, connection)
-            case "write":
-                reply = self._write(body)
+            case "write" | "find":
+                reply = self._among_files(body)
             case "sysctl":
                 reply = self._sysctl(body)
             case "fault" | "faults" | "timeline":
@@ -169,10 +170,13 @@ class Service:
         self.faults.note_impairment((node, interface), impairment_text(out, incoming))
         return waited_for
 
-    def _write(self, body: dict[str, Any]) -> dict[str, Any]:
+    def _among_files(self, body: dict[str, Any]) -> dict[str, Any]:
+        """Write files of a node, or find a program there."""
         node = self.built.node(body["node"])
         node.enter()
         try:
+            if body["do"] == "find":
+                return {"found": shutil.which(body["program"], path=body["path"])}
             files.write_own(body["files"])
         except OSError as error:
             msg = f"{body['node']}: cannot write {error.filename}: {error.strerror}"

@@ -1,0 +1,28 @@
+"""The client's side of the Docker backend; it does without the Docker SDK, which takes long to import."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Sequence
+from pathlib import Path
+
+from lab.backends.owned.client import OwnedBackend
+
+# Folders of an image that nothing of the machine's may take the place of.
+_IMAGES_OWN = frozenset(
+    (
+        *("/", "/bin", "/boot", "/dev", "/etc", "/lib", "/lib32", "/lib64", "/proc", "/root", "/run", "/sbin"),
+        *("/sys", "/tmp", "/usr", "/usr/bin", "/usr/lib", "/usr/local", "/usr/sbin", "/var"),  # noqa: S108 - names only
+    )
+)
+
+
+class DockerBackend(OwnedBackend):
+    """Labs of Docker containers and networks."""
+
+    name = "docker"
+
+    def seen_of(self, shared: Sequence[Path]) -> list[str]:
+        """Keep those folders that containers can have in the same place, without those that lie in another."""
+        real = sorted({os.path.realpath(path) for path in shared} - _IMAGES_OWN)
+        return [path for path in real if not any(path.startswith(f"{other}/") for other in real)]
