@@ -143,8 +143,8 @@ def test_a_missing_daemon_is_one_line_that_says_what_to_do(tmp_path: Path) -> No
     said = execute("images", "ls", environment={"DOCKER_HOST": host})
     assert said.code == 3
     assert said.err == (
-        f"lab: no Docker daemon answers at {host}: it has no socket there; start it, or set DOCKER_HOST "
-        "(script/with-docker COMMAND has its own)\n"
+        f"lab: no Docker daemon answers at {host}: there is no such socket; "
+        "start it, or set DOCKER_HOST, or script/with-docker COMMAND\n"
     )
 
 

@@ -7,6 +7,7 @@ import json
 import sys
 import time
 from collections.abc import Callable, Mapping
+from contextlib import closing
 from dataclasses import asdict
 from typing import TYPE_CHECKING
 
@@ -24,7 +25,8 @@ if TYPE_CHECKING:
 def run(options: argparse.Namespace) -> int:
     """Build, list or remove images."""
     actions: Mapping[str, Callable[[DockerClient, argparse.Namespace], None]] = {"build": _build, "ls": _ls, "rm": _rm}
-    actions[options.action](connect(), options)
+    with closing(connect()) as client:
+        actions[options.action](client, options)
     return 0
 
 
@@ -50,12 +52,16 @@ def _ls(client: DockerClient, options: argparse.Namespace) -> None:
         print(json.dumps([asdict(image) for image in images], indent=2))
         return
     rows = [
-        (one.name, one.tag or one.id, f"{one.size / 1e6:.0f} MB", "yes" if one.current else "no", one.base)
-        for one in images
+        (one.name, _handle(one), f"{one.size / 1e6:.0f} MB", "yes" if one.current else "no", one.base) for one in images
     ]
     print(table(("NAME", "TAG", "SIZE", "CURRENT", "BASE"), rows))
 
 
 def _rm(client: DockerClient, options: argparse.Namespace) -> None:
     for image in store.remove(client, options.names):
-        print(f"removed {image.tag or image.id}")
+        print(f"removed {_handle(image)}")
+
+
+def _handle(image: store.Stored) -> str:
+    """Return what Docker's own commands know it by."""
+    return image.tag or image.id.removeprefix("sha256:")[:12]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import socket
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import TYPE_CHECKING
@@ -12,7 +13,9 @@ from lab.errors import ImageError, NotSupportedError
 if TYPE_CHECKING:
     from docker import DockerClient
 
-_DEFAULT_HOST = "unix:///var/run/docker.sock"
+_UNIX = "unix://"
+_DEFAULT_HOST = f"{_UNIX}/var/run/docker.sock"
+_NONE = "no Docker daemon answers at"
 
 
 def connect() -> DockerClient:
@@ -26,15 +29,16 @@ def connect() -> DockerClient:
 
     host = os.environ.get("DOCKER_HOST", _DEFAULT_HOST)
     try:
+        _knock(host)
         return docker.from_env()
-    except DockerException as error:
-        if any(isinstance(cause, PermissionError) for cause in _causes(error)):
-            advice = "you may not use its socket; join its group (usermod -aG docker USER) or be root"
-        elif any(isinstance(cause, FileNotFoundError) for cause in _causes(error)):
-            advice = "it has no socket there; start it, or set DOCKER_HOST (script/with-docker COMMAND has its own)"
-        else:
-            advice = str(error)
-        msg = f"no Docker daemon answers at {host}: {advice}"
+    except PermissionError as error:
+        msg = f"{_NONE} {host}: you may not use its socket; join its group (usermod -aG docker USER) or be root"
+        raise NotSupportedError(msg) from error
+    except FileNotFoundError as error:
+        msg = f"{_NONE} {host}: there is no such socket; start it, or set DOCKER_HOST, or script/with-docker COMMAND"
+        raise NotSupportedError(msg) from error
+    except (OSError, DockerException) as error:
+        msg = f"{_NONE} {host}: {error}"
         raise NotSupportedError(msg) from error
 
 
@@ -59,7 +63,12 @@ def doing(what: str) -> Iterator[None]:
         raise ImageError(msg) from error
 
 
-def _causes(error: BaseException | None) -> Iterator[BaseException]:
-    while error:
-        yield error
-        error = error.__cause__ or error.__context__
+def _knock(host: str) -> None:
+    """Open the daemon's socket once; of the SDK an error would come wrapped up, with a socket left open.
+
+    Raises:
+        OSError: nobody opens.
+    """
+    if host.startswith(_UNIX):
+        with socket.socket(socket.AF_UNIX) as channel:
+            channel.connect(host.removeprefix(_UNIX))
