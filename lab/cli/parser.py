@@ -100,6 +100,8 @@ def make_parser() -> argparse.ArgumentParser:
         "--preset", choices=servers.PRESETS, default="release", help="of servers/CMakePresets.json (default: release)"
     )
 
+    _add_images(commands)
+
     test = _command(commands, "test", "run the scenarios; what else is given goes to pytest: -n 2, -k NAME, --mutants")
     test.add_argument("--book", metavar="SECTION", help="those of one section of the book, like 3.5 or 2.6.2")
 
@@ -162,6 +164,22 @@ def _add_faults(commands: argparse._SubParsersAction[_Parser]) -> None:
         help="as in a topology file: delay=10ms jitter=2ms rate=10mbit queue=50p loss=1%% duplicate=1%% reorder=1%% "
         "corrupt=1%%; out.delay=10ms and in.delay=10ms are for one direction; none at all ends it",
     )
+
+
+def _add_images(commands: argparse._SubParsersAction[_Parser]) -> None:
+    images = _command(commands, "images", "build, list and remove the container images of --backend docker")
+    actions = images.add_subparsers(metavar="ACTION", dest="action", required=True, parser_class=_Parser)
+
+    build = _command(actions, "build", "build images, those that have changed")
+    build.add_argument("names", metavar="NAME", nargs="*", help="only these; all if none is named")
+    build.add_argument("--base", metavar="IMAGE", help="what to build them on (default: debian:bookworm-slim)")
+
+    listing = _command(actions, "ls", "list the images that the daemon has", formats=True)
+
+    remove = _command(actions, "rm", "remove images of this project's")
+    remove.add_argument("names", metavar="NAME", nargs="*", help="only these; all if none is named")
+    for action in (build, listing, remove):
+        action.set_defaults(module="images")
 
 
 def _add_lab(command: _Parser) -> None:

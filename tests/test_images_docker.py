@@ -1,0 +1,205 @@
+"""Images, built and removed by a Docker daemon: tiny ones, on a base that each test brings itself."""
+
+from __future__ import annotations
+
+import io
+import json
+import tarfile
+import uuid
+from collections.abc import Iterator
+from contextlib import closing
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import pytest
+
+from lab.errors import ImageError, NotSupportedError, UsageError
+from lab.images import base as bases
+from lab.images import build, store
+from lab.images.context import Image
+from lab.images.daemon import connect
+from tests.test_cli import execute
+
+if TYPE_CHECKING:
+    from docker import DockerClient
+
+pytestmark = pytest.mark.docker
+
+
+@dataclass(frozen=True)
+class Tiny:
+    """An image of one file, on a base of another, under names that nobody else has.
+
+    Attributes:
+        steps: what the last build has told of itself.
+    """
+
+    client: DockerClient
+    image: Image
+    base: bases.Base
+    steps: list[str] = field(default_factory=list)
+
+    def build(self, base: bases.Base | None = None) -> str:
+        self.steps.clear()
+        return build.build(self.client, self.image, base or self.base, self.steps.append)
+
+    def write(self, name: str, text: str) -> None:
+        (self.image.folders[""] / name).write_text(text)
+
+    def stored(self) -> list[store.Stored]:
+        return [one for one in store.stored(self.client) if one.name == self.image.name]
+
+
+@pytest.fixture
+def client() -> Iterator[DockerClient]:
+    try:
+        connected = connect()
+    except NotSupportedError as error:
+        pytest.skip(str(error))
+    with closing(connected):
+        yield connected
+
+
+@pytest.fixture
+def tiny(client: DockerClient, tmp_path: Path) -> Iterator[Tiny]:
+    name = f"test-{uuid.uuid4().hex[:12]}"
+    base = f"{name}/base:tiny"
+    client.api.import_image_from_data(archive("of-the-base"), f"{name}/base", "tiny")
+    found = bases.local(client, base)
+    assert found
+    made = Tiny(client, Image(name, {"": tmp_path}), found)
+    made.write("Dockerfile", "ARG BASE\nFROM ${BASE}\nLABEL lab.image=unfinished\nCOPY file /file\n")
+    made.write("file", "1")
+    yield made
+    for one in store.stored(client):
+        image = client.images.get(one.id)
+        if made.base.id in {layer["Id"] for layer in image.history()}:  # what a failed build has left, too
+            client.images.remove(one.id, force=True)
+    client.images.remove(base)
+
+
+def archive(name: str) -> bytes:
+    """A file system of one empty file."""
+    file = io.BytesIO()
+    with tarfile.open(fileobj=file, mode="w") as tar:
+        tar.addfile(tarfile.TarInfo(name))
+    return file.getvalue()
+
+
+def test_an_image_is_built_on_its_base_and_says_its_steps(tiny: Tiny) -> None:
+    tag = tiny.build()
+    assert f"image {tiny.image.name}: step 4 of 6: COPY file /file" in tiny.steps  # the labels are two more
+    (one,) = tiny.stored()
+    assert (one.tag, one.base) == (tag, tiny.base.name)
+    labels = tiny.client.images.get(tag).labels
+    assert labels["lab.image"] == tiny.image.name
+
+
+def test_an_image_that_is_there_is_not_built_again(tiny: Tiny) -> None:
+    tag = tiny.build()
+    assert tiny.build() == tag
+    assert tiny.steps == []
+
+
+def test_a_changed_file_makes_another_image(tiny: Tiny) -> None:
+    first = tiny.build()
+    tiny.write("file", "2")
+    second = tiny.build()
+    assert second != first
+    assert tiny.steps
+    assert {one.tag for one in tiny.stored()} == {first, second}
+    tiny.write("file", "1")
+    assert tiny.build() == first
+    assert tiny.steps == []
+
+
+def test_another_base_makes_another_image(tiny: Tiny) -> None:
+    first = tiny.build()
+    name = tiny.base.name.removesuffix("tiny") + "other"
+    tiny.client.api.import_image_from_data(archive("of-another-base"), *name.split(":"))
+    other = bases.local(tiny.client, name)
+    assert other
+    try:
+        second = tiny.build(other)
+        assert second != first
+        assert tiny.steps
+        tiny.client.images.remove(second)
+    finally:
+        tiny.client.images.remove(name)
+
+
+def test_a_failed_build_is_told_with_the_end_of_its_log_and_leaves_no_tag(tiny: Tiny) -> None:
+    tiny.write("Dockerfile", "ARG BASE\nFROM ${BASE}\nLABEL lab.image=unfinished\nCOPY missing /file\n")
+    with pytest.raises(ImageError) as raised:
+        tiny.build()
+    first, *log = str(raised.value).splitlines()
+    assert first.startswith(f"image {tiny.image.name}: COPY failed: ")
+    assert first.endswith("; its log ends:")
+    assert log[-1].strip() == "Step 4/6 : COPY missing /file"
+    assert tiny.stored() == []
+
+
+def test_a_wrong_dockerfile_is_told_in_one_line(tiny: Tiny) -> None:
+    tiny.write("Dockerfile", "ARG BASE\nFROM ${BASE}\nCOPPY file /file\n")
+    with pytest.raises(ImageError, match=rf"^image {tiny.image.name}: .*COPPY[^\n]*$"):
+        tiny.build()
+
+
+def test_images_are_removed_by_name_and_those_of_others_stay(tiny: Tiny) -> None:
+    tags = [tiny.build()]
+    tiny.write("file", "2")
+    tags.append(tiny.build())
+    others = [one for one in store.stored(tiny.client) if one.name != tiny.image.name]
+    removed = store.remove(tiny.client, [tiny.image.name])
+    assert {one.tag for one in removed} == set(tags)
+    assert tiny.stored() == []
+    assert [one for one in store.stored(tiny.client) if one.name != tiny.image.name] == others
+    assert bases.local(tiny.client, tiny.base.name) == tiny.base
+
+
+def test_an_image_without_our_label_is_none_of_ours(tiny: Tiny) -> None:
+    assert tiny.base.name not in {one.tag for one in store.stored(tiny.client)}
+    with pytest.raises(UsageError, match=f'^no image named "{tiny.base.name}" is here; there are '):
+        store.remove(tiny.client, [tiny.base.name])
+
+
+def test_an_image_in_use_is_not_removed_and_the_error_says_by_what(tiny: Tiny) -> None:
+    tag = tiny.build()
+    container = tiny.client.containers.create(tag, "/file", network_disabled=True)
+    try:
+        with pytest.raises(ImageError, match=f"^removing {tag}: conflict: .*{container.short_id}"):
+            store.remove(tiny.client, [tiny.image.name])
+    finally:
+        container.remove()
+
+
+def test_a_base_that_is_nowhere_is_told_with_the_remedy(client: DockerClient) -> None:
+    name = f"127.0.0.1:9/nowhere-{uuid.uuid4().hex}:1"
+    with pytest.raises(ImageError) as raised:
+        bases.find(client, name, lambda _step: None)
+    text = str(raised.value)
+    assert text.startswith(f"{name} is not here and cannot be pulled: ")
+    assert text.endswith("; name another base with --base or LAB_IMAGE_BASE")
+    assert "\n" not in text
+
+
+def test_the_command_builds_on_the_base_that_it_is_given(tiny: Tiny) -> None:
+    """The real Dockerfiles do not build on the tiny base, as it has no shell: the error says which, and where."""
+    said = execute("images", "build", "dnsmasq", "--base", tiny.base.name)
+    assert said.code == 1
+    assert said.out == f"base: {tiny.base.name}\n"
+    assert said.err.startswith("lab: image dnsmasq: ")
+    assert "/bin/sh" in said.err
+
+
+def test_the_command_lists_and_removes_images(tiny: Tiny) -> None:
+    tag = tiny.build()
+    listed = execute("images", "ls").out.splitlines()
+    assert [line.split()[1] for line in listed if line.startswith(tiny.image.name)] == [tag]
+    found = {one["tag"]: one for one in json.loads(execute("images", "ls", "--format", "json").out)}
+    assert found[tag]["name"] == tiny.image.name
+    assert not found[tag]["current"]  # there is no folder for it in images/
+    said = execute("images", "rm", tiny.image.name)
+    assert (said.code, said.out) == (0, f"removed {tag}\n")
+    assert tiny.stored() == []
