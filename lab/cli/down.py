@@ -6,6 +6,7 @@ import argparse
 
 from lab.backends.owned import registry
 from lab.backends.owned.client import attach
+from lab.backends.table import BACKENDS
 from lab.cli.chosen import chosen_lab
 
 
@@ -15,4 +16,7 @@ def run(options: argparse.Namespace) -> int:
     for lab in [attach(name) for name in names]:  # all are looked for before any goes down
         lab.down()
         print(f"{lab.name} is down")
+    if options.all:
+        for backend in BACKENDS.values():
+            backend().collect()
     return 0

@@ -26,3 +26,13 @@ class DockerBackend(OwnedBackend):
         """Keep those folders that containers can have in the same place, without those that lie in another."""
         real = sorted({os.path.realpath(path) for path in shared} - _IMAGES_OWN)
         return [path for path in real if not any(path.startswith(f"{other}/") for other in real)]
+
+    def collect(self) -> None:
+        """Remove the containers and networks of labs whose owners have ended."""
+        host = os.environ.get("DOCKER_HOST", "unix:///var/run/docker.sock")
+        if os.geteuid() != 0 or not Path(host.removeprefix("unix://")).exists():
+            return  # this user, or this machine, cannot have had any
+        from lab.backends.docker import objects  # noqa: PLC0415 - the SDK takes long to import
+        from lab.backends.docker.daemon import connect  # noqa: PLC0415
+
+        objects.collect(connect())

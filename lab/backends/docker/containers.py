@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass
 from ipaddress import ip_interface
 from pathlib import Path
@@ -23,11 +23,10 @@ _PROCESSES = 4096
 _MEMORY = "2g"
 _PROCESSORS = 2
 _A_PROCESSOR = 1_000_000_000
-# All else is dropped. A host's programs are root in their container: they listen below 1024, ping, and become others.
-_CAPABILITIES: Mapping[str, Sequence[str]] = {
-    "host": ("NET_BIND_SERVICE", "NET_RAW", "SETGID", "SETUID", "CHOWN", "DAC_OVERRIDE", "KILL"),
-    "router": ("NET_ADMIN",),
-}
+# All other capabilities are dropped. Servers listen below 1024, and give root's powers up; who works in a host that
+# serves nothing changes its tables, too. Routers are configured from outside, and by hand.
+_SERVING = frozenset(("CHOWN", "DAC_OVERRIDE", "KILL", "NET_BIND_SERVICE", "NET_RAW", "SETGID", "SETUID"))
+_NETWORK = frozenset(("NET_ADMIN",))
 _LOGS = "/run/logs"
 _WRITABLE = {"/run": "exec,nosuid,nodev,mode=755", "/tmp": "exec,nosuid,nodev,mode=1777"}  # noqa: S108 - the node's
 _CONFLICT = 409
@@ -115,12 +114,18 @@ def _limits(making: Making, node: PlannedNode, network_mode: str) -> HostConfig:
         read_only=True,
         tmpfs=_WRITABLE,
         cap_drop=["ALL"],
-        cap_add=list(_CAPABILITIES[node.kind]),
+        cap_add=sorted(_capabilities(node)),
         security_opt=["no-new-privileges"],
         pids_limit=_PROCESSES,
         mem_limit=_MEMORY,
         nano_cpus=min(_PROCESSORS, making.processors) * _A_PROCESSOR,
     )
+
+
+def _capabilities(node: PlannedNode) -> frozenset[str]:
+    if node.kind == "router":
+        return _NETWORK | _SERVING if node.services else _NETWORK
+    return _SERVING if node.services else _NETWORK | _SERVING
 
 
 def _labels(making: Making, node: PlannedNode) -> dict[str, str]:

@@ -14,6 +14,7 @@ from lab.backends.docker.daemon import connect
 from lab.backends.owned import registry
 from lab.backends.owned.built import Built
 from lab.backends.owned.ownership import Lab
+from lab.errors import BackendError, LabError
 
 
 class DockerMaker:
@@ -40,11 +41,19 @@ class DockerMaker:
             self.clear_after(lab.entry)
 
     def clear_after(self, entry: registry.Entry) -> None:
-        """Remove containers and networks, and then the folder; the name is free when nothing has it any more."""
+        """Remove containers and networks, and then the folder: when the name is free, nothing has it any more.
+
+        Raises:
+            BackendError: something is left; says how it goes.
+        """
+        name = entry.path.name
         try:
             client = connect()
-            objects.remove_lab(client, entry.path.name)
+            objects.remove_lab(client, name)
             if not (entry.path / registry.ENTRANCE).exists():  # the owner ended while it built
-                objects.remove_latecomers(client, entry.path.name)
+                objects.remove_latecomers(client, name)
+        except LabError as error:
+            msg = f'{error}; what is left at the daemon goes with the next lab there, or "lab down --all"'
+            raise BackendError(msg) from error
         finally:
             registry.remove(entry)

@@ -57,10 +57,11 @@ def create(client: DockerClient, plan: Plan, network: PlannedNetwork, owner: Map
     """
     own = {**owner, labels.LAB: plan.name, labels.NETWORK: network.name}
     pools = _planned_pools(plan, network)
-    for _attempt in range(_ATTEMPTS):
+    for attempt in range(_ATTEMPTS):
         taken = list(_taken(client))
         clash = _clash(network, taken)
-        is_planned = pools is not None and clash is None
+        # If Docker refuses what nobody has, a lab is just getting it or giving it back.
+        is_planned = pools is not None and clash is None and attempt == 0
         chosen = pools if pools is not None and is_planned else [_substitute(taken)]
         try:
             return Network(_create(client, name_of(plan.name, network.name), chosen, own), is_planned)

@@ -127,6 +127,15 @@ class OwnedBackend(ABC):
         """Return a lab that is up already."""
         return attach(name)
 
+    def collect(self) -> None:  # noqa: B027 - not every backend has something to do
+        """Clear away what labs of this backend have left that went without their owners and guards.
+
+        The folders of such labs go with the next command of any kind.
+
+        Raises:
+            LabError: it cannot be cleared away.
+        """
+
     def close(self) -> None:
         """End the nursery; labs that are not detached end with their clients, not with it."""
         if self._nursery:

@@ -37,17 +37,33 @@ def run(message: messages.Message, maker: Maker) -> None:
     except LabError as error:
         messages.send(client, messages.describe(error))
         return
+    gone_reader, gone_writer = os.pipe()
     try:
-        _guard(plan, entry, client, message.body, maker)
+        _guard(plan, entry, client, message.body, maker, (gone_reader, gone_writer))
     except Exception as error:  # noqa: BLE001 - whatever it is, the client must hear of it
         messages.send(client, messages.describe(error))
     finally:
+        _clear(maker, entry, gone_writer)
+
+
+def _clear(maker: Maker, entry: registry.Entry, gone: int) -> None:
+    """Clear up; tell what cannot be cleared away to who waits for the end."""
+    try:
         maker.clear_after(entry)
+    except LabError as error:
+        os.write(gone, str(error).encode())
 
 
-def _guard(plan: Plan, entry: registry.Entry, client: socket.socket, options: dict[str, Any], maker: Maker) -> None:
+def _guard(
+    plan: Plan,
+    entry: registry.Entry,
+    client: socket.socket,
+    options: dict[str, Any],
+    maker: Maker,
+    gone: tuple[int, int],
+) -> None:
     rootless = maker.set_apart()
-    gone_reader, gone_writer = os.pipe()
+    gone_reader, gone_writer = gone
     alive_reader, alive_writer = os.pipe()
     signal.pthread_sigmask(signal.SIG_BLOCK, _ENDINGS)
     owner_process = os.fork()

@@ -26,6 +26,7 @@ if TYPE_CHECKING:
     from lab.link.instrument import Link
 
 _OBEYS_WITHIN = 5.0  # seconds
+_MOST_TOLD = 4096  # bytes
 
 
 class OwnedLab:
@@ -205,9 +206,10 @@ class OwnedLab:
             if not ended:
                 os.kill(owner, signal.SIGKILL)
                 ended = closes(gone, timeout)
+            left = os.read(gone, _MOST_TOLD).decode() if ended else f"process {owner} does not end, although killed"
             os.close(gone)
-            if not ended:
-                msg = f'lab "{self.name}": process {owner} does not end, although killed'
+            if left:
+                msg = f'lab "{self.name}": {left}'
                 raise BackendError(msg)
         finally:
             if self._borrowed:
