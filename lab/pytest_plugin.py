@@ -13,6 +13,7 @@ import itertools
 import os
 import re
 import secrets
+import sys
 from collections.abc import Generator, Iterator, Mapping
 from contextlib import ExitStack
 from dataclasses import dataclass, field, replace
@@ -62,19 +63,13 @@ def pytest_configure(config: pytest.Config) -> None:
     )
     config.addinivalue_line("markers", "mutant(name, sabotage): something under which the scenario must fail")
     config.addinivalue_line("markers", "book(section): the section of the book that a scenario shows")
-    config.addinivalue_line("markers", "only_on(backend, reason): where a scenario can run, and why nowhere else")
     # `cache` is not there with -p no:cacheprovider; the workers of pytest-xdist report to one that has it.
     if getattr(config, "cache", None) and not hasattr(config, "workerinput"):
         config.pluginmanager.register(Recorder(config.cache))
 
 
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
-    """Keep the scenarios of the section asked for, and skip those that cannot run on this backend."""
-    backend = config.getoption("lab_backend")
-    for item in items:
-        for mark in item.iter_markers("only_on"):
-            if mark.args[0] != backend:
-                item.add_marker(pytest.mark.skip(reason=f"only on {mark.args[0]}: {mark.args[1]}"))
+    """Keep the scenarios of the section asked for."""
     section = config.getoption("book")
     if section:
         chosen = [item for item in items if any(is_within(mark.args[0], section) for mark in item.iter_markers("book"))]
@@ -144,8 +139,9 @@ class Labs:
 def labs(pytestconfig: pytest.Config, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Labs]:
     """The labs of this test process, for tests that bring up several."""
     backend: Backend = BACKENDS[pytestconfig.getoption("lab_backend")]()
-    # Nodes have a /tmp of their own; these they see all the same.
-    visible = (pytestconfig.rootpath, tmp_path_factory.getbasetemp(), Path.cwd())
+    # Nodes have a /tmp of their own, and containers all folders; these they see all the same.
+    python = (Path(sys.prefix), Path(sys.base_prefix))
+    visible = (pytestconfig.rootpath, tmp_path_factory.getbasetemp(), Path.cwd(), *python)
     ours = Labs(backend, pytestconfig.getoption("lab_keep"), visible)
     try:
         yield ours

@@ -145,19 +145,19 @@ def test_a_killed_owner_takes_containers_and_networks_along(
     docker_backend: DockerBackend, docker_client: DockerClient
 ) -> None:
     plan = planned(ELSEWHERE)
-    docker_backend.up(plan)
+    docker_backend.up(plan, detached=True)
     os.kill(facts(plan)["owner"], signal.SIGKILL)
     wait_until(lambda: not left(docker_client, plan), timeout=30, what="the lab to go")
 
 
 def test_a_killed_guard_takes_them_along_as_well(docker_backend: DockerBackend, docker_client: DockerClient) -> None:
     plan = planned(ELSEWHERE)
-    docker_backend.up(plan)
+    docker_backend.up(plan, detached=True)
     os.kill(facts(plan)["guard"], signal.SIGKILL)
     wait_until(lambda: not left(docker_client, plan), timeout=30, what="the lab to go")
 
 
-@pytest.mark.parametrize("moment", ["docker networks", "node left", "node right", "home", "links ready"])
+@pytest.mark.parametrize("moment", ["docker networks", "node left", "node right", "home"])
 def test_an_owner_that_is_killed_while_it_builds_leaves_nothing(
     docker_backend: DockerBackend, docker_client: DockerClient, moment: str
 ) -> None:
@@ -175,7 +175,7 @@ def test_an_owner_that_is_killed_while_it_builds_leaves_nothing(
 def orphaned(docker_backend: DockerBackend) -> Plan:
     """Return the plan of a lab whose owner and guard have been killed at once."""
     plan = planned(ELSEWHERE)
-    docker_backend.up(plan)
+    docker_backend.up(plan, detached=True)
     found = facts(plan)
     os.kill(found["guard"], signal.SIGSTOP)
     for process in ("owner", "guard"):

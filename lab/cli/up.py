@@ -30,7 +30,7 @@ def run(options: argparse.Namespace) -> int:
         planned = plan(load(file, kinds))
         if options.name is not None:
             planned = replace(planned, name=checked_name(options.name))
-        shared = [Path.cwd(), file.resolve().parent, Path(sys.prefix), SOURCES]
+        shared = [Path.cwd(), file.resolve().parent, Path(sys.prefix), Path(sys.base_prefix), SOURCES]
         with Progress() as progress:
             lab = backend.up(
                 planned,

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 LAB, NODE, NETWORK, ADDRESSES = "lab.name", "lab.node", "lab.network", "lab.addresses"
+_ENDED = ("Z", "X")  # it has, and nobody has taken note of it yet
 _OWNER, _MACHINE = "lab.owner", "lab.machine"
 
 
@@ -55,8 +56,9 @@ def _numbering() -> str:
 
 
 def _started(process: int) -> str:
-    """Return when a process has started, in ticks since the boot; nothing if there is none (proc_pid_stat(5))."""
+    """Return when a process has started, in ticks since the boot; nothing if it has ended (proc_pid_stat(5))."""
     try:
-        return Path(f"/proc/{process}/stat").read_text().rpartition(")")[2].split()[19]
+        state, *others = Path(f"/proc/{process}/stat").read_text().rpartition(")")[2].split()
     except (FileNotFoundError, ProcessLookupError):
         return ""
+    return "" if state in _ENDED else others[18]
