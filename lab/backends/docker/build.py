@@ -9,8 +9,7 @@ from docker import DockerClient
 from docker.errors import ImageNotFound
 
 from lab import images
-from lab.backends.docker import containers, labels, networks, neutral, objects, own_files
-from lab.backends.docker.container import opened
+from lab.backends.docker import containers, labels, networks, objects, own_files
 from lab.backends.docker.daemon import AT_ONCE, connect, doing, together
 from lab.backends.owned import baseline, wiring
 from lab.backends.owned.built import Built, Namespaces, current, step
@@ -28,7 +27,8 @@ def build(lab: Lab, on_step: Callable[[str], None]) -> Built:
     """
     on_step("daemon")
     client = connect()
-    objects.collect(client)
+    for refusal in objects.collect(client):  # of another lab, which is no reason not to build this one
+        on_step(refusal)
     tags = _images(client, lab.plan, on_step)
     nodes = _containers(client, lab, tags, on_step)
     client.close()
@@ -97,20 +97,18 @@ def _containers(
             for node in plan.nodes:
                 on_step(f"node {node.name}")
                 starting[node.name] = pool.submit(containers.start, making, node, tags[node.name])
-            started = {name: one.result() for name, one in starting.items()}
+            return {name: one.result() for name, one in starting.items()}
         except BaseException:
             pool.shutdown(cancel_futures=True)
             raise
-    return {name: opened(name, *container) for name, container in started.items()}
 
 
 def _make_own(plan: Plan, home: Namespaces, nodes: Mapping[str, Namespaces]) -> None:
-    """Make the containers the plan's nodes: with nothing of Docker's, and with their own files and sysctls."""
+    """Make the containers the plan's nodes: with their own files and sysctls."""
     for node in plan.nodes:
         with step(f"node {node.name}"):
             container = nodes[node.name]
             with container.configured(home):
-                neutral.strip()
                 baseline.pin(baseline.node_settings(node.kind, ipv6=node.ipv6))
             container.enter()
             try:

@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from lab.backends.owned.client import OwnedBackend
+from lab.errors import BackendError
 
 # Folders of an image that nothing of the machine's may take the place of.
 _IMAGES_OWN = frozenset(
@@ -33,6 +34,9 @@ class DockerBackend(OwnedBackend):
         if os.geteuid() != 0 or not Path(host.removeprefix("unix://")).exists():
             return  # this user, or this machine, cannot have had any
         from lab.backends.docker import objects  # noqa: PLC0415 - the SDK takes long to import
-        from lab.backends.docker.daemon import connect  # noqa: PLC0415
+        from lab.backends.docker.daemon import connect  # noqa: PLC0415 - as above
 
-        objects.collect(connect())
+        refusals = objects.collect(connect())
+        if refusals:
+            msg = f"{'; '.join(refusals)}; if Docker goes on to refuse, restart its daemon"
+            raise BackendError(msg)

@@ -12,9 +12,11 @@ from docker import DockerClient
 from docker.errors import APIError
 from docker.types import EndpointConfig, HostConfig, NetworkingConfig
 
-from lab.backends.docker import labels
+from lab.backends.docker import labels, neutral
+from lab.backends.docker.container import Container, opened
 from lab.backends.docker.daemon import doing
 from lab.backends.docker.networks import Network
+from lab.backends.owned.built import step
 from lab.errors import BackendError
 from lab.plan.model import Plan, PlannedInterface, PlannedNode
 
@@ -57,11 +59,11 @@ def name_of(lab: str, node: str) -> str:
     return f"lab-{lab}-{node}"
 
 
-def start(making: Making, node: PlannedNode, image: str) -> tuple[str, int]:
-    """Make a container and start what it waits with; return its id and its process 1, as the daemon sees it.
+def start(making: Making, node: PlannedNode, image: str) -> Container:
+    """Start a container that waits, with nothing of Docker's in its network.
 
     Raises:
-        BackendError: the daemon refuses; the message names the node.
+        LabError: the daemon or the kernel refuses; the message names the node.
     """
     api = making.client.api
     with doing(f"node {node.name}"):
@@ -70,7 +72,11 @@ def start(making: Making, node: PlannedNode, image: str) -> tuple[str, int]:
             network = making.networks[interface.network]
             api.connect_container_to_network(container, network.id, **_addresses(network, interface))
         api.start(container)
-        return container, int(api.inspect_container(container)["State"]["Pid"])
+        process = int(api.inspect_container(container)["State"]["Pid"])
+    with step(f"node {node.name}"):
+        made = opened(node.name, container, process)
+        neutral.strip(made.net)  # here, as the kernel takes its time over it, and several are started at once
+    return made
 
 
 def _create(making: Making, node: PlannedNode, image: str) -> str:

@@ -11,7 +11,7 @@ from docker.errors import APIError, NotFound
 from lab.backends.docker import labels
 from lab.backends.docker.daemon import doing, together
 from lab.backends.owned import entrants
-from lab.errors import WaitTimeoutError
+from lab.errors import BackendError, WaitTimeoutError
 from lab.wait import wait_until
 
 _GOES_WITHIN = 60.0  # seconds
@@ -44,17 +44,22 @@ def remove_latecomers(client: DockerClient, name: str) -> None:
         remove_lab(client, name)
 
 
-def collect(client: DockerClient) -> None:
-    """Remove what labs have left whose owners and guards were killed.
+def collect(client: DockerClient) -> list[str]:
+    """Remove what labs have left whose owners and guards were killed; return why something could not be.
 
     Raises:
-        BackendError: the daemon does not answer, or refuses.
+        BackendError: the daemon does not answer.
     """
+    refusals = []
     with doing("looking for what dead labs have left"):
         found = client.api.containers(all=True, filters={"label": labels.LAB})
         found += client.api.networks(filters={"label": labels.LAB})
     for name in {one["Labels"][labels.LAB] for one in found if labels.is_dead(one["Labels"])}:
-        remove_lab(client, name)
+        try:
+            remove_lab(client, name)
+        except BackendError as error:
+            refusals.append(f'lab "{name}": {error}')
+    return refusals
 
 
 def _containers(client: DockerClient, name: str) -> list[str]:
