@@ -20,15 +20,19 @@ class Birth:
         self._gone: int | None = None
 
     def follow(self, on_step: Callable[[str], None]) -> None:
-        """Return once the lab is up; raises what its guard or owner reports."""
-        while True:
+        """Return once the lab is up; raises what its guard or owner reports.
+
+        On a busy machine the owner may have built it before the guard has told of the owner.
+        """
+        is_ready = False
+        while not is_ready or self._gone is None:
             message = messages.check(messages.receive(self._channel))
             if "owner" in message.body:
                 (self._gone,) = message.descriptors
             elif "step" in message.body:
                 on_step(message.body["step"])
-            elif "ready" in message.body and self._gone is not None:
-                return
+            else:
+                is_ready = True
 
     def abandon(self) -> None:
         """Make the lab end, and wait until it has: closing the channel is what its owner notices."""
