@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
+from lab import servers
 from lab.errors import ImageError, NotSupportedError, UsageError
 from lab.images import base as bases
 from lab.images import build, store
@@ -25,6 +26,20 @@ if TYPE_CHECKING:
     from docker import DockerClient
 
 pytestmark = pytest.mark.docker
+
+PROGRAMS = {
+    "dnsmasq": ["dnsmasq"],
+    "haproxy": ["haproxy"],
+    "nginx": ["nginx"],
+    "servers": servers.names(),
+    "squid": ["squid"],
+    "toolbox": [
+        *("curl", "dig", "ethtool", "gdb", "ifstat", "iperf3", "lsof", "mpstat", "nc", "ncat", "netstat", "nft"),
+        *("nsenter", "python3", "setpriv", "socat", "ssh", "sshd", "strace", "tcpdump", "traceroute", "vmstat"),
+        *("wget", "xinetd"),
+    ],
+}
+IN_EACH = ["ip", "ping", "ps", "ss"]
 
 
 @dataclass(frozen=True)
@@ -203,3 +218,26 @@ def test_the_command_lists_and_removes_images(tiny: Tiny) -> None:
     said = execute("images", "rm", tiny.image.name)
     assert (said.code, said.out) == (0, f"removed {tag}\n")
     assert tiny.stored() == []
+
+
+def in_image(client: DockerClient, name: str, script: str, *arguments: str) -> str:
+    """Run a shell's script in an image of the project; building one is not a test's business, as it takes minutes."""
+    built = [one.tag for one in store.stored(client) if one.name == name and one.current]
+    if not built:
+        pytest.skip(f"image {name} is not built as it is now: lab images build {name}")
+    command = ["sh", "-c", script, "sh", *arguments]
+    output: bytes = client.containers.run(built[0], command, network_mode="none", cap_drop=["ALL"], remove=True)
+    return output.decode()
+
+
+@pytest.mark.parametrize("name", [*PROGRAMS, "all"])
+def test_an_image_has_its_programs(client: DockerClient, name: str) -> None:
+    wanted = PROGRAMS.get(name) or [program for programs in PROGRAMS.values() for program in programs]
+    absent = in_image(client, name, "for one; do command -v $one >/dev/null || echo $one; done", *IN_EACH, *wanted)
+    assert absent == ""
+
+
+@pytest.mark.parametrize("name", ["servers", "all"])
+def test_the_servers_of_the_project_run_in_their_image(client: DockerClient, name: str) -> None:
+    failed = in_image(client, name, "for one; do $one --help >/dev/null 2>&1 || echo $one; done", *servers.names())
+    assert failed == ""
