@@ -2,12 +2,9 @@
 
 from __future__ import annotations
 
-import io
 import json
-import tarfile
 import uuid
 from collections.abc import Iterator
-from contextlib import closing
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -15,15 +12,17 @@ from typing import TYPE_CHECKING
 import pytest
 
 from lab import servers
-from lab.errors import ImageError, NotSupportedError, UsageError
+from lab.errors import ImageError, UsageError
 from lab.images import base as bases
 from lab.images import build, store
 from lab.images.context import Image
-from lab.images.daemon import connect
+from tests.docker_images import archive, client
 from tests.test_cli import execute
 
 if TYPE_CHECKING:
     from docker import DockerClient
+
+__all__ = ["client"]
 
 pytestmark = pytest.mark.docker
 
@@ -67,16 +66,6 @@ class Tiny:
 
 
 @pytest.fixture
-def client() -> Iterator[DockerClient]:
-    try:
-        connected = connect()
-    except NotSupportedError as error:
-        pytest.skip(str(error))
-    with closing(connected):
-        yield connected
-
-
-@pytest.fixture
 def tiny(client: DockerClient, tmp_path: Path) -> Iterator[Tiny]:
     name = f"test-{uuid.uuid4().hex[:12]}"
     base = f"{name}/base:tiny"
@@ -92,14 +81,6 @@ def tiny(client: DockerClient, tmp_path: Path) -> Iterator[Tiny]:
         if made.base.id in {layer["Id"] for layer in image.history()}:  # what a failed build has left, too
             client.images.remove(one.id, force=True)
     client.images.remove(base)
-
-
-def archive(name: str) -> bytes:
-    """A file system of one empty file."""
-    file = io.BytesIO()
-    with tarfile.open(fileobj=file, mode="w") as tar:
-        tar.addfile(tarfile.TarInfo(name))
-    return file.getvalue()
 
 
 def test_an_image_is_built_on_its_base_and_says_its_steps(tiny: Tiny) -> None:
@@ -187,16 +168,6 @@ def test_an_image_in_use_is_not_removed_and_the_error_says_by_what(tiny: Tiny) -
             store.remove(tiny.client, [tiny.image.name])
     finally:
         container.remove()
-
-
-def test_a_base_that_is_nowhere_is_told_with_the_remedy(client: DockerClient) -> None:
-    name = f"127.0.0.1:9/nowhere-{uuid.uuid4().hex}:1"
-    with pytest.raises(ImageError) as raised:
-        bases.find(client, name, lambda _step: None)
-    text = str(raised.value)
-    assert text.startswith(f"{name} is not here and cannot be pulled: ")
-    assert text.endswith("; name another base with --base or LAB_IMAGE_BASE")
-    assert "\n" not in text
 
 
 def test_the_command_builds_on_the_base_that_it_is_given(tiny: Tiny) -> None:

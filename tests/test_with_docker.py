@@ -13,9 +13,8 @@ from pathlib import Path
 
 import pytest
 
-from lab.errors import NotSupportedError
-from lab.images.daemon import connect
 from lab.wait import wait_until
+from tests.docker_images import connect_or_skip
 from tests.machine import differences, marked_processes, snapshot
 
 pytestmark = pytest.mark.docker
@@ -113,10 +112,7 @@ def test_two_do_not_share_a_folder_of_images(own: Own) -> None:
 
 
 def test_a_daemon_that_answers_is_taken() -> None:
-    try:
-        connect().close()
-    except NotSupportedError as error:
-        pytest.skip(str(error))
+    connect_or_skip().close()
     done = subprocess.run(
         [SCRIPT, "sh", "-c", "echo $DOCKER_HOST; exit 5"], check=False, capture_output=True, text=True
     )
