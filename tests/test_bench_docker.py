@@ -4,29 +4,22 @@ from __future__ import annotations
 
 import json
 import subprocess
-from contextlib import closing
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from lab.errors import NotSupportedError
-from lab.images.daemon import connect
 from tests.bench.docker_race import OURS, SIZES
+from tests.docker_images import client, connect_or_skip
 
 if TYPE_CHECKING:
     from docker import DockerClient
 
+__all__ = ["client"]
+
 pytestmark = [pytest.mark.bench, pytest.mark.docker]
 
 _BENCH = Path(__file__).parents[1] / "script" / "bench"
-
-
-def connect_or_skip() -> DockerClient:
-    try:
-        return connect()
-    except NotSupportedError as error:
-        pytest.skip(str(error))
 
 
 @pytest.fixture(scope="module")
@@ -47,9 +40,10 @@ def test_a_lab_on_docker_comes_up_and_goes_down_faster_than(figures: dict[str, A
     assert ours["up"] + ours["down"] < theirs["up"] + theirs["down"]
 
 
-def test_the_bench_leaves_nothing_with_the_daemon() -> None:
-    with closing(connect_or_skip()) as client:
-        before = ({one.name for one in client.containers.list(all=True)}, {one.name for one in client.networks.list()})
-        subprocess.run([_BENCH, "docker", "--rounds", "1", "--nodes", "2"], check=True)
-        after = ({one.name for one in client.containers.list(all=True)}, {one.name for one in client.networks.list()})
-    assert after == before
+def test_the_bench_leaves_nothing_with_the_daemon(client: DockerClient) -> None:
+    def there() -> set[str | None]:
+        return {one.id for one in [*client.containers.list(all=True), *client.networks.list()]}
+
+    before = there()
+    subprocess.run([_BENCH, "docker", "--rounds", "1", "--nodes", "2"], check=True)
+    assert there() == before

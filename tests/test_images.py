@@ -11,11 +11,13 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
+from requests import RequestException
 
 from lab import servers
-from lab.errors import UsageError
+from lab.errors import ImageError, UsageError
 from lab.images import for_node, table
 from lab.images.context import Image
+from lab.images.daemon import doing
 from lab.load import loads
 from lab.plan.model import PlannedNode, PlannedService
 from lab.plan.planner import plan
@@ -171,3 +173,9 @@ def test_a_daemon_that_is_no_daemon_is_told(tmp_path: Path) -> None:
     assert said.code == 3
     assert said.err.count("\n") == 1
     assert "Connection refused" in said.err
+
+
+def test_a_daemon_that_is_lost_is_told_with_what_it_was_doing() -> None:
+    lost = r"^image tiny: the Docker daemon was lost meanwhile: reset by peer$"
+    with pytest.raises(ImageError, match=lost), doing("image tiny"):
+        raise RequestException("reset by peer")

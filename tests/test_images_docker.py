@@ -2,29 +2,43 @@
 
 from __future__ import annotations
 
-import io
 import json
-import tarfile
 import uuid
 from collections.abc import Iterator
-from contextlib import closing
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
 
-from lab.errors import ImageError, NotSupportedError, UsageError
+from lab import servers
+from lab.errors import ImageError, UsageError
 from lab.images import base as bases
 from lab.images import build, store
 from lab.images.context import Image
-from lab.images.daemon import connect
+from tests.docker_images import archive, client
 from tests.test_cli import execute
 
 if TYPE_CHECKING:
     from docker import DockerClient
 
+__all__ = ["client"]
+
 pytestmark = pytest.mark.docker
+
+PROGRAMS = {
+    "dnsmasq": ["dnsmasq"],
+    "haproxy": ["haproxy"],
+    "nginx": ["nginx"],
+    "servers": servers.names(),
+    "squid": ["squid"],
+    "toolbox": [
+        *("curl", "dig", "ethtool", "gdb", "ifstat", "iperf3", "lsof", "mpstat", "nc", "ncat", "netstat", "nft"),
+        *("nsenter", "python3", "setpriv", "socat", "ssh", "sshd", "strace", "tcpdump", "traceroute", "vmstat"),
+        *("wget", "xinetd"),
+    ],
+}
+IN_EACH = ["ip", "ping", "ps", "ss"]
 
 
 @dataclass(frozen=True)
@@ -52,16 +66,6 @@ class Tiny:
 
 
 @pytest.fixture
-def client() -> Iterator[DockerClient]:
-    try:
-        connected = connect()
-    except NotSupportedError as error:
-        pytest.skip(str(error))
-    with closing(connected):
-        yield connected
-
-
-@pytest.fixture
 def tiny(client: DockerClient, tmp_path: Path) -> Iterator[Tiny]:
     name = f"test-{uuid.uuid4().hex[:12]}"
     base = f"{name}/base:tiny"
@@ -77,14 +81,6 @@ def tiny(client: DockerClient, tmp_path: Path) -> Iterator[Tiny]:
         if made.base.id in {layer["Id"] for layer in image.history()}:  # what a failed build has left, too
             client.images.remove(one.id, force=True)
     client.images.remove(base)
-
-
-def archive(name: str) -> bytes:
-    """A file system of one empty file."""
-    file = io.BytesIO()
-    with tarfile.open(fileobj=file, mode="w") as tar:
-        tar.addfile(tarfile.TarInfo(name))
-    return file.getvalue()
 
 
 def test_an_image_is_built_on_its_base_and_says_its_steps(tiny: Tiny) -> None:
@@ -174,16 +170,6 @@ def test_an_image_in_use_is_not_removed_and_the_error_says_by_what(tiny: Tiny) -
         container.remove()
 
 
-def test_a_base_that_is_nowhere_is_told_with_the_remedy(client: DockerClient) -> None:
-    name = f"127.0.0.1:9/nowhere-{uuid.uuid4().hex}:1"
-    with pytest.raises(ImageError) as raised:
-        bases.find(client, name, lambda _step: None)
-    text = str(raised.value)
-    assert text.startswith(f"{name} is not here and cannot be pulled: ")
-    assert text.endswith("; name another base with --base or LAB_IMAGE_BASE")
-    assert "\n" not in text
-
-
 def test_the_command_builds_on_the_base_that_it_is_given(tiny: Tiny) -> None:
     """The real Dockerfiles do not build on the tiny base, as it has no shell: the error says which, and where."""
     said = execute("images", "build", "dnsmasq", "--base", tiny.base.name)
@@ -203,3 +189,26 @@ def test_the_command_lists_and_removes_images(tiny: Tiny) -> None:
     said = execute("images", "rm", tiny.image.name)
     assert (said.code, said.out) == (0, f"removed {tag}\n")
     assert tiny.stored() == []
+
+
+def in_image(client: DockerClient, name: str, script: str, *arguments: str) -> str:
+    """Run a shell's script in an image of the project; building one is not a test's business, as it takes minutes."""
+    built = [one.tag for one in store.stored(client) if one.name == name and one.current]
+    if not built:
+        pytest.skip(f"image {name} is not built as it is now: lab images build {name}")
+    command = ["sh", "-c", script, "sh", *arguments]
+    output: bytes = client.containers.run(built[0], command, network_mode="none", cap_drop=["ALL"], remove=True)
+    return output.decode()
+
+
+@pytest.mark.parametrize("name", [*PROGRAMS, "all"])
+def test_an_image_has_its_programs(client: DockerClient, name: str) -> None:
+    wanted = PROGRAMS.get(name) or [program for programs in PROGRAMS.values() for program in programs]
+    absent = in_image(client, name, "for one; do command -v $one >/dev/null || echo $one; done", *IN_EACH, *wanted)
+    assert absent == ""
+
+
+@pytest.mark.parametrize("name", ["servers", "all"])
+def test_the_servers_of_the_project_run_in_their_image(client: DockerClient, name: str) -> None:
+    failed = in_image(client, name, "for one; do $one --help >/dev/null 2>&1 || echo $one; done", *servers.names())
+    assert failed == ""
