@@ -66,9 +66,9 @@ def test_a_subnet_that_leaves_docker_no_address_is_possible_all_the_same(docker_
 def test_a_subnet_of_a_network_that_is_no_labs_is_refused(
     docker_backend: DockerBackend, docker_client: DockerClient
 ) -> None:
-    plan, name = planned(ELSEWHERE), f"others-{uuid.uuid4().hex[:8]}"
-    said = f'network "lan": its subnet 10.73.1.0/24 overlaps 10.73.0.0/16 of the Docker network "{name}"; '
-    with docker_network(docker_client, name, "10.73.0.0/16"), pytest.raises(BackendError, match=said):
+    plan, name = planned(TWO_HOSTS.replace("10.0.1.0/24", "10.75.1.0/24")), f"others-{uuid.uuid4().hex[:8]}"
+    said = f'network "lan": its subnet 10.75.1.0/24 overlaps 10.75.0.0/16 of the Docker network "{name}"; '
+    with docker_network(docker_client, name, "10.75.0.0/16"), pytest.raises(BackendError, match=said):
         docker_backend.up(plan)
     assert left(docker_client, plan) == []
 

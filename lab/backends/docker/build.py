@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
 
 from docker import DockerClient
 from docker.errors import ImageNotFound
@@ -17,6 +18,10 @@ from lab.backends.owned.ownership import Lab
 from lab.netlink import namespaces
 from lab.netlink.namespaces import Clone
 from lab.plan.model import Plan
+from lab.wait import wait_until
+
+_THREADS = Path("/proc/self/task")
+_THREADS_END_WITHIN = 10.0  # seconds
 
 
 def build(lab: Lab, on_step: Callable[[str], None]) -> Built:
@@ -34,6 +39,8 @@ def build(lab: Lab, on_step: Callable[[str], None]) -> Built:
     client.close()
     on_step("home")
     with step("the lab's own namespaces"):
+        # Only a process of one thread may enter a mount namespace, and one that was joined is there a moment longer.
+        wait_until(lambda: len(list(_THREADS.iterdir())) == 1, timeout=_THREADS_END_WITHIN, what="threads to end")
         namespaces.unshare(Clone.NET)
         baseline.pin(baseline.SWITCHES)
         with namespaces.own_folder() as own:

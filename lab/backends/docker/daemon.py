@@ -57,8 +57,6 @@ def doing(what: str) -> Iterator[None]:
 def together(do: Callable[[_T], _R], things: Iterable[_T]) -> list[_R]:
     """Do something to several things at once, and return the results in their order.
 
-    No thread is left when it returns: the owner of a lab may have only one when it enters namespaces.
-
     Raises:
         LabError: the first that failed; none is under way any more.
     """
