@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import signal
 import subprocess
 from collections.abc import Iterator
 from pathlib import Path
@@ -98,6 +99,25 @@ def test_a_program_that_is_entered_is_held_by_them_too(lab: Lab) -> None:
     )
     ours = lab["router"].run("cat", "/proc/self/status", cwd=Path("/")).stdout
     assert _bounds(done.stdout, ("CapBnd", "NoNewPrivs")) == _bounds(ours, ("CapBnd", "NoNewPrivs"))
+
+
+def test_a_program_that_is_entered_ends_with_who_has_entered(lab: Lab) -> None:
+    entrant = subprocess.Popen([*lab.backend.entrance("host"), "sleep", "4321"])
+
+    def runs() -> bool:
+        return ["sleep", "4321"] in [program["command"] for program in lab.backend.processes()]
+
+    try:
+        wait_until(runs, timeout=10, what="the program to run")
+    finally:
+        entrant.kill()
+        entrant.wait()
+    wait_until(lambda: not runs(), timeout=10, what="the program to end")
+
+
+def test_an_entered_programs_end_by_a_signal_is_told_as_a_shell_does(lab: Lab) -> None:
+    done = subprocess.run([*lab.backend.entrance("host"), "sh", "-c", "kill -TERM $$"], check=False)
+    assert done.returncode == 128 + signal.SIGTERM
 
 
 def test_the_image_of_a_node_cannot_be_written(lab: Lab) -> None:

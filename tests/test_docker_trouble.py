@@ -14,10 +14,11 @@ from typing import TYPE_CHECKING
 
 import pytest
 from docker.types import IPAMConfig, IPAMPool
+from requests import ConnectionError as RequestsConnectionError
 
 from lab.backends.docker import labels
 from lab.backends.docker.client import DockerBackend
-from lab.backends.docker.daemon import connect
+from lab.backends.docker.daemon import connect, doing
 from lab.backends.owned import registry
 from lab.errors import BackendError, NotSupportedError
 from lab.plan.model import Plan
@@ -108,6 +109,7 @@ def test_an_image_of_ones_own_is_what_the_node_runs(docker_backend: DockerBacken
         assert lab.backend.find("right", "squid", "/usr/bin:/usr/sbin") is None
 
 
+@pytest.mark.skipif(os.geteuid() != 0, reason="an ordinary user is told of root before anything else")
 def test_a_daemon_that_is_not_there_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("DOCKER_HOST", "unix:///nowhere/docker.sock")
     backend, plan = DockerBackend(), planned(ELSEWHERE)
@@ -227,6 +229,15 @@ def test_the_command_line_brings_containers_up_and_down(docker_client: DockerCli
         down = execute("down", plan.name)
     assert (down.code, down.out) == (0, f"{plan.name} is down\n")
     assert left(docker_client, plan) == []
+
+
+def test_a_daemon_that_is_lost_on_the_way_is_one_line() -> None:
+    lost = RequestsConnectionError("('Connection aborted.', RemoteDisconnected())")
+    with (
+        pytest.raises(BackendError, match=r"^node left: the Docker daemon does not answer any more"),
+        doing("node left"),
+    ):
+        raise lost
 
 
 def test_an_ordinary_user_is_told_what_is_wanted(monkeypatch: pytest.MonkeyPatch) -> None:

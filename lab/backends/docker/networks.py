@@ -7,9 +7,9 @@ from __future__ import annotations
 
 import itertools
 import random
-from collections.abc import Iterator, Mapping
+from collections.abc import Container, Iterator, Mapping
 from dataclasses import dataclass
-from ipaddress import IPv4Network, IPv6Network, ip_interface, ip_network
+from ipaddress import IPv4Address, IPv4Network, IPv6Address, IPv6Network, ip_interface, ip_network
 
 from docker import DockerClient
 from docker.errors import APIError
@@ -98,15 +98,18 @@ def _planned_pools(plan: Plan, network: PlannedNetwork) -> list[IPAMPool] | None
     }
     pools = []
     for subnet in map(ip_network, network.subnets):
-        last = int(subnet.broadcast_address) - 1
-        numbers = range(last, max(int(subnet.network_address), last - len(used) - 1), -1)
-        spare = next(
-            (subnet[0] + (n - int(subnet[0])) for n in numbers if subnet[n - int(subnet[0])] not in used), None
-        )
+        spare = _spare(subnet, used)
         if spare is None:
             return None
-        pools.append(IPAMPool(subnet=str(subnet), gateway=str(spare)))
+        pools.append(IPAMPool(subnet=str(subnet), gateway=spare))
     return pools if any("." in pool["Subnet"] for pool in pools) else None  # a bridge of Docker's needs IPv4
+
+
+def _spare(subnet: Subnet, used: Container[IPv4Address | IPv6Address]) -> str | None:
+    """Return the highest address of a subnet that no node has."""
+    kind = type(subnet.network_address)
+    between = range(int(subnet.broadcast_address) - 1, int(subnet.network_address), -1)
+    return next((str(kind(number)) for number in between if kind(number) not in used), None)
 
 
 def _taken(client: DockerClient) -> Iterator[tuple[Subnet, str, bool]]:
