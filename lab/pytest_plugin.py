@@ -104,7 +104,7 @@ class Labs:
             self.backend,
             source=str(source),
             detached=self.keep,
-            shared=self.shared_folders,
+            shared=(*self.shared_folders, source.resolve().parent),
         )
 
     def reused(self, planned: Plan, source: Path) -> Lab:

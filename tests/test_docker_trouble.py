@@ -26,7 +26,7 @@ from lab.running import Lab
 from lab.wait import wait_until
 from tests.docker_labs import container, left, network
 from tests.small_labs import TWO_HOSTS, planned
-from tests.test_cli import execute
+from tests.test_cli import call, execute
 
 if TYPE_CHECKING:
     from docker import DockerClient
@@ -82,7 +82,7 @@ def test_the_name_of_a_container_that_is_no_labs_is_refused(
     (image,) = docker_client.api.images(name="lab/toolbox")[:1]
     made = docker_client.api.create_container(image["Id"], name=name)
     try:
-        with pytest.raises(BackendError, match=f"node right: there is a container {name} that is of no lab"):
+        with pytest.raises(BackendError, match=f"node right: there is a container {name} already"):
             docker_backend.up(plan)
         assert left(docker_client, plan) == []
     finally:
@@ -202,6 +202,14 @@ def test_what_dead_labs_have_left_is_collected(docker_backend: DockerBackend, do
     assert left(docker_client, plan) == []
     assert len(left(docker_client, living.plan)) == 4
     living.down()
+
+
+def test_down_all_collects_too(monkeypatch: pytest.MonkeyPatch) -> None:
+    collected: list[str] = []
+    monkeypatch.setattr(registry, "names", list)  # other tests' labs are none of this one's
+    monkeypatch.setattr(DockerBackend, "collect", lambda backend: collected.append(backend.name))
+    assert call("down", "--all").code == 0
+    assert collected == ["docker"]
 
 
 def test_an_owner_counts_as_dead_when_its_number_is_anothers_or_the_machine_was_booted() -> None:

@@ -101,7 +101,7 @@ def _create(making: Making, node: PlannedNode, image: str) -> str:
         )
     except APIError as error:
         if error.status_code == _CONFLICT:
-            msg = f"node {node.name}: there is a container {name} that is of no lab; remove it: docker rm -f {name}"
+            msg = f"node {node.name}: there is a container {name} already; remove it: docker rm -f {name}"
             raise BackendError(msg) from error
         raise
     return str(made["Id"])

@@ -6,6 +6,7 @@ import os
 import signal
 import socket
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from dataclasses import asdict
 from functools import cached_property
 from pathlib import Path
@@ -204,9 +205,10 @@ class OwnedLab:
                     return
             ended = closes(gone, timeout)
             if not ended:
-                os.kill(owner, signal.SIGKILL)
+                with suppress(ProcessLookupError):  # it has ended, and its guard has much to clear away
+                    os.kill(owner, signal.SIGKILL)
                 ended = closes(gone, timeout)
-            left = os.read(gone, _MOST_TOLD).decode() if ended else f"process {owner} does not end, although killed"
+            left = os.read(gone, _MOST_TOLD).decode() if ended else f"it is not gone after {2 * timeout:g} s"
             os.close(gone)
             if left:
                 msg = f'lab "{self.name}": {left}'
