@@ -22,6 +22,7 @@ import pytest
 from lab import doctor
 from lab.backends.netns.client import NetnsBackend
 from lab.backends.owned import registry
+from lab.backends.table import BACKENDS, DEFAULT
 from lab.cli import ls, main
 from lab.doctor.finding import Finding
 from lab.load import load
@@ -496,3 +497,9 @@ def test_help_imports_nothing_slow() -> None:
     )
     done = subprocess.run([sys.executable, "-P", "-c", program], capture_output=True, text=True, check=True)
     assert done.stderr == "\n"
+
+
+def test_the_backends_that_lab_up_takes_are_those_that_there_are() -> None:
+    said = execute("up", "--help").out
+    assert f"--backend {{{','.join(BACKENDS)}}}" in said
+    assert f"(default: {DEFAULT})" in said

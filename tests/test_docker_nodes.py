@@ -89,7 +89,7 @@ def test_a_program_of_a_lab_is_held_by_the_same_bounds_as_one_of_docker_exec(
         ours = lab[node].run("cat", "/proc/self/status", "/proc/self/cgroup", cwd=Path("/")).check().stdout
         job = docker_client.api.exec_create(f"lab-{lab.name}-{node}", ["cat", "/proc/self/status", "/proc/self/cgroup"])
         theirs = docker_client.api.exec_start(job["Id"]).decode()
-        wanted = ("CapBnd", "CapEff", "CapInh", "NoNewPrivs", "Uid")
+        wanted = ("CapBnd", "CapEff", "CapInh", "NoNewPrivs", "Seccomp", "Uid")
         assert _bounds(ours, wanted) == _bounds(theirs, wanted)
 
 
@@ -98,7 +98,8 @@ def test_a_program_that_is_entered_is_held_by_them_too(lab: Lab) -> None:
         [*lab.backend.entrance("router"), "cat", "/proc/self/status"], capture_output=True, text=True, check=True
     )
     ours = lab["router"].run("cat", "/proc/self/status", cwd=Path("/")).stdout
-    assert _bounds(done.stdout, ("CapBnd", "NoNewPrivs")) == _bounds(ours, ("CapBnd", "NoNewPrivs"))
+    wanted = ("CapBnd", "NoNewPrivs", "Seccomp")
+    assert _bounds(done.stdout, wanted) == _bounds(ours, wanted)
 
 
 def test_a_program_that_is_entered_ends_with_who_has_entered(lab: Lab) -> None:

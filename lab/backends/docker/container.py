@@ -9,7 +9,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
-from lab.backends.docker import inside
+from lab.backends.docker import inside, seccomp
 from lab.backends.owned.built import Namespaces
 from lab.errors import BackendError, NotSupportedError
 from lab.netlink import namespaces
@@ -31,6 +31,7 @@ class Container(Namespaces):
         life: its process 1, a descriptor of pidfd_open(2).
         groups: its control groups, descriptors of files cgroup.procs.
         capabilities: what its programs may have, a bit for each.
+        filters: of system calls, see `seccomp`; the descriptor of a file.
     """
 
     name: str = ""
@@ -38,12 +39,17 @@ class Container(Namespaces):
     life: int = -1
     groups: tuple[int, ...] = ()
     capabilities: int = 0
+    filters: int = -1
 
     def become_program(self) -> None:
         """Make the calling process, a child of the owner, one of the container's programs."""
         inside.join(self.groups)
         inside.give_up(self.capabilities)
         self.enter()
+
+    def confine(self) -> None:
+        """Let the calling process do no more than a program of the container may."""
+        inside.confine(self.filters)
 
     @contextmanager
     def bearing(self) -> Iterator[None]:
@@ -99,7 +105,14 @@ def opened(node: str, container: str, process: int) -> Container:
         life=os.pidfd_open(process),
         groups=tuple(_open(f"{root}{path}/cgroup.procs", os.O_WRONLY) for root, path in groups.items()),
         capabilities=int(_status(process)["CapBnd"], 16),
+        filters=_file(seccomp.filters_of(process)),
     )
+
+
+def _file(content: bytes) -> int:
+    descriptor = os.memfd_create("filters", os.MFD_CLOEXEC)
+    os.write(descriptor, content)
+    return descriptor
 
 
 def _open(path: str, flags: int = os.O_RDONLY) -> int:

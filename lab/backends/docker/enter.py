@@ -24,13 +24,13 @@ _BY_SIGNAL = 128
 def main() -> NoReturn:
     """Run the program and end as it does."""
     node, owner, descriptors, capabilities, *program = sys.argv[1:]
-    folder = f"/proc/{owner}/fd"
-    *own, numbering = [os.open(f"{folder}/{one}", os.O_RDONLY) for one in descriptors.split(",")[: len(_KINDS) + 1]]
-    groups = [os.open(f"{folder}/{one}", os.O_WRONLY) for one in descriptors.split(",")[len(_KINDS) + 1 :]]
+    paths = [f"/proc/{owner}/fd/{one}" for one in descriptors.split(",")]
+    *own, numbering, filters = [os.open(path, os.O_RDONLY) for path in paths[: len(_KINDS) + 2]]
+    groups = [os.open(path, os.O_WRONLY) for path in paths[len(_KINDS) + 2 :]]
     with inside.bearing(numbering):
         child = os.fork()
         if child == 0:
-            _become(node, own, groups, int(capabilities), program)
+            _become(node, own, groups, int(capabilities), filters, program)
     for number in (signal.SIGINT, signal.SIGQUIT):
         signal.signal(number, lambda *_: None)
     _process, status = os.waitpid(child, 0)
@@ -41,7 +41,9 @@ def main() -> NoReturn:
     os._exit(code if code >= 0 else _BY_SIGNAL - code)
 
 
-def _become(node: str, own: list[int], groups: list[int], capabilities: int, program: list[str]) -> NoReturn:
+def _become(
+    node: str, own: list[int], groups: list[int], capabilities: int, filters: int, program: list[str]
+) -> NoReturn:
     try:
         inside.end_with_parent(signal.SIGTERM)
         inside.join(groups)
@@ -50,6 +52,7 @@ def _become(node: str, own: list[int], groups: list[int], capabilities: int, pro
         for descriptor, kind in zip(own, _KINDS, strict=True):
             namespaces.enter(descriptor, kind)
         _go(node, here)
+        inside.confine(filters)
         os.execvp(program[0], program)  # noqa: S606 - no shell is wanted
     except OSError as error:
         print(f"lab: {node}: cannot run {program[0]}: {error.strerror}", file=sys.stderr)  # noqa: T201 - its caller's

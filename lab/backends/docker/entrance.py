@@ -42,7 +42,7 @@ def script(plan: Plan, containers: Mapping[str, Container], owner: int) -> str:
 
 
 def _case(name: str, container: Container, environment: Mapping[str, str]) -> str:
-    descriptors = (container.net, container.uts, container.ipc, container.mount, container.numbering)
-    where = ",".join(map(str, (*descriptors, *container.groups)))
+    own = (container.net, container.uts, container.ipc, container.mount)
+    where = ",".join(map(str, (*own, container.numbering, container.filters, *container.groups)))
     exports = "".join(f"; export {key}={shlex.quote(value)}" for key, value in environment.items())
     return f"{name}) where={where} may={container.capabilities}{exports} ;;"

@@ -37,6 +37,9 @@ class Namespaces:
         """Make the calling process, a child of the owner, one of the node's programs."""
         self.enter()
 
+    def confine(self) -> None:
+        """Take from such a process, when all else is done, what the node's programs may not do."""
+
     @contextmanager
     def bearing(self) -> Iterator[None]:
         """Let the children that the calling process has in the block be born where the node's programs are."""

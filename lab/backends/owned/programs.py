@@ -56,6 +56,7 @@ class Programs:
                 os._exit(_CANNOT_RUN)
             if body["unprivileged"]:
                 namespaces.become_nobody_in_particular(files.SERVICE_USER)
+            node.confine()
 
         try:
             with node.bearing():
