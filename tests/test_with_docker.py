@@ -6,6 +6,7 @@ import os
 import shutil
 import signal
 import subprocess
+import sys
 import uuid
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -15,7 +16,7 @@ import pytest
 
 from lab.wait import wait_until
 from tests.docker_images import connect_or_skip
-from tests.machine import differences, marked_processes, snapshot
+from tests.machine import marked_processes
 
 pytestmark = pytest.mark.docker
 
@@ -24,11 +25,18 @@ MARK = "LAB_TESTS_MARK"
 # What a container's first program does not ask for does not end it: Docker's own way to stop it would take long.
 PAUSE = "#include <unistd.h>\nint main(void) { for (;;) pause(); }\n"
 RUN_CONTAINER = (
-    'echo "$DOCKER_HOST" >"$0/host" && '
+    'echo "$DOCKER_HOST" >"$0/host" && echo "$PPID" >"$0/script" && '
     'tar -c -C "$0" pause | docker import - pause:1 >"$0/id" && '
     'docker run --detach --network none pause:1 /pause >"$0/container" && '
     'docker ps --quiet --no-trunc | cmp - "$0/container" && exit 7'
 )
+# Runs a command and prints what it has changed of the namespaces that both are in.
+WITNESS = (
+    "import subprocess, sys; from tests.machine import differences, snapshot; before = snapshot(); "
+    "code = subprocess.call(sys.argv[1:]); print(differences(before, snapshot())); sys.exit(code)"
+)
+# Where no daemon of another test makes any interfaces or mounts meanwhile.
+APART = ("unshare", "--net", "--mount", "--", sys.executable, "-c", WITNESS)
 _LIMIT = 60.0  # seconds
 
 
@@ -39,10 +47,12 @@ class Own:
     folder: Path
     environment: dict[str, str]
 
-    def start(self, *command: str) -> subprocess.Popen[str]:
+    def start(self, *command: str, apart: bool = False) -> subprocess.Popen[str]:
+        """Start the script with a command; `apart` in namespaces of which a change is told on stdout."""
+        line = [*(APART if apart else ()), str(SCRIPT), *command]
         pipe = subprocess.PIPE
         return subprocess.Popen(
-            [SCRIPT, *command], env=self.environment, stdin=pipe, stdout=pipe, stderr=pipe, text=True
+            line, cwd=SCRIPT.parents[1], env=self.environment, stdin=pipe, stdout=pipe, stderr=pipe, text=True
         )
 
     def hold(self) -> tuple[subprocess.Popen[str], str]:
@@ -76,17 +86,31 @@ def own(tmp_path: Path) -> Iterator[Own]:
 def test_a_daemon_of_its_own_ends_with_the_command_and_leaves_the_machine_as_it_was(own: Own) -> None:
     (own.folder / "pause.c").write_text(PAUSE)
     subprocess.run(["gcc", "-static", "-o", own.folder / "pause", own.folder / "pause.c"], check=True)
-    before = snapshot()
-    with own.start("sh", "-c", RUN_CONTAINER, str(own.folder)) as running:
-        said = running.communicate(timeout=_LIMIT)[1]
+    with own.start("sh", "-c", RUN_CONTAINER, str(own.folder), apart=True) as running:
+        changed, said = running.communicate(timeout=_LIMIT)
     assert running.returncode == 7, said  # the command's own
     assert said.splitlines()[-1] == "with-docker: the daemon has ended"
-    assert differences(before, snapshot()) == ""
+    assert changed.strip() == ""
     assert own.daemons() == []
     host = (own.folder / "host").read_text().strip()
     assert host != own.environment["DOCKER_HOST"]
     assert not Path(host.removeprefix("unix://")).parent.exists()
-    assert list(Path("/sys/fs/cgroup").glob(f"**/lab-docker-{running.pid}")) == []
+    script = int((own.folder / "script").read_text())
+    assert list(Path("/sys/fs/cgroup").glob(f"**/lab-docker-{script}")) == []
+
+
+def test_of_what_a_command_has_made_only_images_are_kept(own: Own) -> None:
+    made = (
+        "docker network create --internal left >&2 && tar -c -T /dev/null | docker import - left:1 >&2 && "
+        "docker create --network left left:1 /nothing >&2"
+    )
+    with own.start("sh", "-c", made) as running:
+        said = running.communicate(timeout=_LIMIT)[1]
+    assert running.returncode == 0, said
+    listing = "docker ps --all --quiet; docker network ls --quiet --filter type=custom; docker images --quiet left:1"
+    with own.start("sh", "-c", listing) as running:
+        left = running.communicate(timeout=_LIMIT)[0].split()
+    assert len(left) == 1  # the image
 
 
 def test_the_daemon_ends_if_the_script_is_killed(own: Own) -> None:

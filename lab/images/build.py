@@ -73,14 +73,16 @@ def _watch(name: str, output: Iterable[dict[str, Any]], on_step: Callable[[str],
         ImageError: a step failed.
     """
     last: deque[str] = deque(maxlen=_LAST_LINES)
-    for message in output:
-        if "error" in message:
-            log = "\n".join(f"    {line}" for line in last)
-            msg = f"image {name}: {message['error'].strip()}; its log ends:\n{log}"
-            raise ImageError(msg)
+    problem = ""
+    for message in output:  # to its end, as the connection is free for other requests only then
+        problem = problem or message.get("error", "").strip()
         for line in message.get("stream", "").splitlines():
             step = re.match(r"Step (\d+)/(\d+) : (.*)", line)
             if step:
                 on_step(f"image {name}: step {step[1]} of {step[2]}: {step[3]}")
             if line.strip():
                 last.append(line.rstrip())
+    if problem:
+        log = "\n".join(f"    {line}" for line in last)
+        msg = f"image {name}: {problem}; its log ends:\n{log}"
+        raise ImageError(msg)
