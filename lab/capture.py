@@ -20,8 +20,8 @@ from types import TracebackType
 from typing import Self
 
 from lab.backends.base import MarkFeed, RunningLab
-from lab.command import find_tool
-from lab.errors import UsageError
+from lab.command import find_tool, output_of, search_path
+from lab.errors import LabError, UsageError
 from lab.faults.model import Mark
 from lab.process import Process
 from lab.trace.packet import Direction, Packet, decode
@@ -293,12 +293,16 @@ def compile_filter(lab: RunningLab, node: str, expression: str) -> bytes:
     if planned is None:
         msg = f'no node named "{node}"; this lab has {", ".join(found.name for found in lab.plan.nodes)}'
         raise UsageError(msg)
-    with Process(lab, planned, ["tcpdump", "-ddd", "-y", "EN10MB", expression], cwd=Path("/")) as tcpdump:
-        done = tcpdump.wait()
-    if done.exit_code:
-        msg = f'filter "{expression}": {done.stderr.strip().removeprefix("tcpdump: ")}'
-        raise UsageError(msg)
-    _count, *instructions = done.stdout.splitlines()
+    compiler = ["tcpdump", "-ddd", "-y", "EN10MB", expression]
+    try:
+        if lab.find(node, compiler[0], search_path()):
+            with Process(lab, planned, compiler, cwd=Path("/")) as tcpdump:
+                _count, *instructions = tcpdump.wait().check().stdout.splitlines()
+        else:  # the node is a container; the machine's own knows no names of the lab, but all the rest
+            _count, *instructions = output_of(compiler).splitlines()
+    except LabError as error:
+        msg = f'filter "{expression}": {str(error).rpartition("tcpdump: ")[2]}'
+        raise UsageError(msg) from error
     return b"".join(_INSTRUCTION.pack(*map(int, line.split())) for line in instructions)
 
 

@@ -33,13 +33,18 @@ _PACKAGES = {
 }
 
 
+def search_path() -> str:
+    """Return where programs are looked for: where the user has them, and where root's are."""
+    return os.environ.get("PATH", os.defpath) + ":/usr/sbin:/sbin"
+
+
 def find_tool(name: str) -> str:
-    """Return the path of a program, looking where root's programs are as well.
+    """Return the path of a program of this machine's.
 
     Raises:
         MissingToolError: it is nowhere; names the package and the command that installs it.
     """
-    found = shutil.which(name, path=os.environ.get("PATH", os.defpath) + ":/usr/sbin:/sbin")
+    found = shutil.which(name, path=search_path())
     if not found:
         msg = f"{name} is not installed; install it: apt-get install {_PACKAGES.get(name, name)}"
         raise MissingToolError(msg)

@@ -44,6 +44,10 @@ class BackendError(LabError):
     """The lab could not be built, or was lost while it ran."""
 
 
+class ImageError(LabError):
+    """A container image that cannot be had, built or removed; of a build the message carries the end of its log."""
+
+
 class WaitTimeoutError(LabError):
     """What was waited for did not happen in time; the message says what was seen instead."""
 

@@ -13,6 +13,7 @@ import itertools
 import os
 import re
 import secrets
+import sys
 from collections.abc import Generator, Iterator, Mapping
 from contextlib import ExitStack
 from dataclasses import dataclass, field, replace
@@ -22,7 +23,7 @@ import pytest
 
 from lab.artifacts import write_artifacts
 from lab.backends.base import Backend
-from lab.backends.netns.client import NetnsBackend
+from lab.backends.table import BACKENDS, DEFAULT
 from lab.book import Recorder, is_within
 from lab.errors import LabError
 from lab.faults.model import FaultState
@@ -37,13 +38,12 @@ from lab.trace.trace import NoSuchPacketError
 
 _LAB = pytest.StashKey[Lab]()
 _FAILED = pytest.StashKey[bool]()
-_BACKENDS = {"netns": NetnsBackend}
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
     """Add the options of labs."""
     group = parser.getgroup("lab", "networks to test in")
-    group.addoption("--lab-backend", choices=sorted(_BACKENDS), default="netns", help="what labs are made of")
+    group.addoption("--lab-backend", choices=sorted(BACKENDS), default=DEFAULT, help="what labs are made of")
     group.addoption("--lab-keep", action="store_true", help="leave the lab of a failed test up, to look around in it")
     group.addoption(
         "--lab-artifacts",
@@ -107,7 +107,7 @@ class Labs:
             self.backend,
             source=str(source),
             detached=self.keep,
-            shared=self.shared_folders,
+            shared=(*self.shared_folders, source.resolve().parent),
         )
 
     def reused(self, planned: Plan, source: Path) -> Lab:
@@ -141,9 +141,10 @@ class Labs:
 @pytest.fixture(scope="session")
 def labs(pytestconfig: pytest.Config, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Labs]:
     """The labs of this test process, for tests that bring up several."""
-    backend: Backend = _BACKENDS[pytestconfig.getoption("lab_backend")]()
-    # Nodes have a /tmp of their own; these they see all the same.
-    visible = (pytestconfig.rootpath, tmp_path_factory.getbasetemp(), Path.cwd())
+    backend: Backend = BACKENDS[pytestconfig.getoption("lab_backend")]()
+    # Nodes have a /tmp of their own, and containers all folders; these they see all the same.
+    python = (Path(sys.prefix), Path(sys.base_prefix))
+    visible = (pytestconfig.rootpath, tmp_path_factory.getbasetemp(), Path.cwd(), *python)
     ours = Labs(backend, pytestconfig.getoption("lab_keep"), visible)
     try:
         yield ours

@@ -4,13 +4,13 @@ left (client) ── lan ── right (server)
 """
 
 import re
-import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
 
+from lab.command import search_path
 from lab.mutants import faulty
 from lab.process import Completed
 from lab.running import Lab
@@ -28,9 +28,11 @@ def serving(lab: Lab, site: Path, *arguments: str) -> Iterator[str]:
 
 
 def run(lab: Lab, *arguments: str, stdin: bytes = b"") -> Completed:
-    """Run a program of the client's to its end, if this machine has it."""
-    if shutil.which(arguments[0]) is None:
-        pytest.skip(f"{arguments[0]} is not installed; script/bootstrap tests installs it")
+    """Run a program of the client's to its end, if it has that."""
+    if lab.backend.find("left", arguments[0], search_path()) is None:
+        pytest.skip(
+            f"{arguments[0]} is not installed (script/bootstrap tests does it), or not in the image of the node"
+        )
     return lab["left"].run(*arguments, stdin=stdin)
 
 

@@ -13,7 +13,8 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from lab.backends.netns import baseline, nursery, registry
+from lab.backends.netns import nursery
+from lab.backends.owned import baseline, registry
 from lab.netlink import namespaces, offload, rtnetlink, sysctl
 from lab.netlink.namespaces import Clone
 

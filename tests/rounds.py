@@ -17,9 +17,9 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any, NoReturn
 
-from lab.backends.netns import messages, registry
 from lab.backends.netns.client import NetnsBackend
-from lab.backends.netns.handle import NetnsLab
+from lab.backends.owned import messages, registry
+from lab.backends.owned.handle import OwnedLab
 from lab.cli import main, up
 from lab.errors import LabError, WaitTimeoutError
 from lab.load import load
@@ -38,7 +38,7 @@ _PROGRAMS = 4  # that sleep: two of them came from outside
 _STUBBORN = ("sh", "-c", 'trap "" TERM HUP INT; while :; do sleep 1234; done')
 
 
-def sleepers(lab: NetnsLab) -> int:
+def sleepers(lab: OwnedLab) -> int:
     return sum(program["command"] == list(_SLEEPER) for program in lab.processes())
 
 
@@ -159,13 +159,13 @@ class Client:
         finally:
             os._exit(0)
 
-    def use(self, lab: NetnsLab) -> None:
+    def use(self, lab: OwnedLab) -> None:
         """End a lab that came up all the same, if it is still there."""
         if self.victim == "nursery" or self.steps == 0:
             lab.processes()
         lab.down()
 
-    def run(self, lab: NetnsLab) -> None:
+    def run(self, lab: OwnedLab) -> None:
         """Have programs of every stubbornness in the lab, then kill."""
         self.tell(step="run")
         entrants = self.occupy(lab)
@@ -176,7 +176,7 @@ class Client:
         for entrant in entrants:
             entrant.wait()
 
-    def go_down(self, lab: NetnsLab) -> None:
+    def go_down(self, lab: OwnedLab) -> None:
         """Kill when the owner has the order to end and has not carried it out yet."""
         self.tell(step="down")
         entrants = self.occupy(lab)
@@ -196,7 +196,7 @@ class Client:
         for entrant in entrants:
             entrant.wait()
 
-    def occupy(self, lab: NetnsLab) -> list[subprocess.Popen[bytes]]:
+    def occupy(self, lab: OwnedLab) -> list[subprocess.Popen[bytes]]:
         """Run a daemon, one that ignores SIGTERM, one that came in from outside and one such that is stopped."""
         with Path(os.devnull).open("r+b") as null:
             files = (null.fileno(), null.fileno(), null.fileno())

@@ -7,8 +7,8 @@ from typing import Any
 
 import pytest
 
-from lab.backends.netns import messages
-from lab.backends.netns.birth import Birth
+from lab.backends.owned import messages
+from lab.backends.owned.birth import Birth
 
 OF_GUARD: dict[str, Any] = {"owner": 1}
 OF_OWNER: list[dict[str, Any]] = [{"step": "home"}, {"ready": True}]

@@ -20,9 +20,10 @@ from pathlib import Path
 import pytest
 
 from lab import doctor
-from lab.backends.netns import registry
 from lab.backends.netns.client import NetnsBackend
-from lab.cli import main
+from lab.backends.owned import registry
+from lab.backends.table import BACKENDS, DEFAULT
+from lab.cli import ls, main
 from lab.doctor.finding import Finding
 from lab.load import load
 from lab.plan.model import Plan
@@ -458,10 +459,10 @@ def test_wrong_words_are_one_line_and_exit_code_2(words: Sequence[str], said: st
 
 
 def test_an_interrupt_is_exit_code_130(monkeypatch: pytest.MonkeyPatch) -> None:
-    def interrupted(_self: NetnsBackend) -> None:
+    def interrupted() -> None:
         raise KeyboardInterrupt
 
-    monkeypatch.setattr(NetnsBackend, "running", interrupted)
+    monkeypatch.setattr(ls, "running", interrupted)
     assert call("ls") == Said(130, "", "")
 
 
@@ -496,3 +497,9 @@ def test_help_imports_nothing_slow() -> None:
     )
     done = subprocess.run([sys.executable, "-P", "-c", program], capture_output=True, text=True, check=True)
     assert done.stderr == "\n"
+
+
+def test_the_backends_that_lab_up_takes_are_those_that_there_are() -> None:
+    said = execute("up", "--help").out
+    assert f"--backend {{{','.join(BACKENDS)}}}" in said
+    assert f"(default: {DEFAULT})" in said

@@ -14,9 +14,10 @@ from pathlib import Path
 import pytest
 
 from lab.backends.base import Backend, RunningLab
+from lab.backends.docker.client import DockerBackend
 from lab.backends.fake import Answer, FakeBackend, Program
-from lab.backends.netns import registry
 from lab.backends.netns.client import NetnsBackend
+from lab.backends.owned import registry
 from lab.errors import BackendError, LabExistsError, NotSupportedError, UsageError
 from lab.faults.model import Fault, FaultState
 from lab.plan.model import Impairment, Plan
@@ -60,8 +61,14 @@ def fake() -> Candidate:
 
 
 def netns() -> Candidate:
-    backend = NetnsBackend()
+    return _with_kernel(NetnsBackend())
 
+
+def docker() -> Candidate:
+    return _with_kernel(DockerBackend())
+
+
+def _with_kernel(backend: Backend) -> Candidate:
     def broken() -> tuple[Backend, Plan]:
         good = planned(TWO_HOSTS)
         right = replace(good.nodes[1], sysctls=(("net.ipv4.tcp_sack", "no number"),))
@@ -70,7 +77,11 @@ def netns() -> Candidate:
     return Candidate(backend, broken)
 
 
-@pytest.fixture(scope="module", params=[fake, netns], ids=lambda make: make.__name__)
+@pytest.fixture(
+    scope="module",
+    params=[fake, netns, pytest.param(docker, marks=pytest.mark.docker)],
+    ids=lambda make: make.__name__,
+)
 def candidate(request: pytest.FixtureRequest) -> Iterator[Candidate]:
     made: Candidate = request.param()
     try:

@@ -106,9 +106,13 @@ def test_every_error_is_documented_with_its_exit_code(golden: Golden) -> None:
     golden(DOCS / "exit-codes.md", new)
 
 
+def actions(parser: argparse.ArgumentParser) -> dict[str, argparse.ArgumentParser]:
+    found = [action for action in parser._actions if isinstance(action, argparse._SubParsersAction)]
+    return dict(found[0].choices) if found else {}
+
+
 def commands() -> dict[str, argparse.ArgumentParser]:
-    (found,) = [action for action in make_parser()._actions if isinstance(action, argparse._SubParsersAction)]
-    return dict(found.choices)
+    return actions(make_parser())
 
 
 def test_every_command_has_its_section() -> None:
@@ -119,7 +123,8 @@ def test_every_command_has_its_section() -> None:
 @pytest.mark.parametrize("command", sorted(commands()))
 def test_every_option_of_a_command_is_in_its_section(command: str) -> None:
     (section,) = re.findall(rf"^## lab {command}\b.*?(?=^## |\Z)", read("commands.md"), re.MULTILINE | re.DOTALL)
-    options = {option for action in commands()[command]._actions for option in action.option_strings}
+    parsers = [commands()[command], *actions(commands()[command]).values()]
+    options = {option for parser in parsers for action in parser._actions for option in action.option_strings}
     documented = set(re.findall(r"(?<![\w-])--?[a-z][a-z-]*", " ".join(re.findall(r"`[^`]*`", section))))
     others = {"-k", "-i"}  # of a program in an example
     assert documented - others == options - {"-h", "--help"}

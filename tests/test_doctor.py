@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from lab.backends.netns import registry
+from lab.backends.owned import registry
 from lab.doctor import Finding, arena, examine, is_healthy, render, to_data
 from lab.doctor.tools import look_for_tools
 from lab.netlink import sysctl

@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from lab.backends.netns import registry
+from lab.backends.owned import registry
 from lab.checks import arp, icmp, ip
 from lab.errors import UsageError
 from lab.pytest_plugin import Labs

@@ -9,8 +9,8 @@ from collections.abc import Iterator
 
 import pytest
 
-from lab.backends.netns import registry
 from lab.backends.netns.client import NetnsBackend
+from lab.backends.owned import registry
 from lab.pytest_plugin import Labs
 from lab.running import Lab
 from lab.trace.pcap import read_pcap

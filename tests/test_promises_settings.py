@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 
-from lab.backends.netns import baseline
+from lab.backends.owned import baseline
 from tests.users import PROJECT, User
 
 # What a node still has from its host, and why that is so.

@@ -15,8 +15,8 @@ from pathlib import Path
 import pytest
 
 from lab.backends.base import RunningProcess
-from lab.backends.netns import registry
 from lab.backends.netns.client import NetnsBackend
+from lab.backends.owned import registry
 from lab.errors import CommandError, LabError, MissingToolError, UsageError, WaitTimeoutError
 from lab.running import Lab
 from lab.services import service as service_module
@@ -117,7 +117,7 @@ def test_a_service_that_does_not_start_fails_the_lab_and_nothing_is_left(
 
 
 def test_a_program_that_is_not_installed_names_its_package(bring_up: BringUp, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("shutil.which", lambda _name, **_options: None)
+    monkeypatch.setattr("lab.services.service.search_path", lambda: "/nowhere")
     with pytest.raises(MissingToolError, match="web: squid: squid is not installed; install it: apt-get install squid"):
         bring_up(alone("squid: "))
 

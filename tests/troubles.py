@@ -19,8 +19,8 @@ from threading import Barrier
 from typing import Any
 
 from lab import command
-from lab.backends.netns import messages, registry
 from lab.backends.netns.client import NetnsBackend
+from lab.backends.owned import messages, registry
 from lab.errors import LabError
 from lab.load import load
 from lab.plan.model import Plan, PlannedInterface, PlannedNode, PlannedRoute

@@ -111,6 +111,16 @@ class RunningLab(Protocol):
             UsageError: no such node or program.
         """
 
+    def find(self, node: str, program: str, path: str) -> str | None:
+        """Return the path of a program as the node sees it; None if it is nowhere.
+
+        Args:
+            path: where to look, as in the variable PATH.
+
+        Raises:
+            UsageError: no such node.
+        """
+
     def socket(self, node: str, family: int, kind: int, protocol: int = 0, *, receive_buffer: int = 0) -> socket.socket:
         """Return a socket of the node's network namespace, for the caller to use.
 

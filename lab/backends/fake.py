@@ -8,6 +8,7 @@ lab["left"].run("cat", "notes").stdout  # "some text"; backend.record tells all 
 from __future__ import annotations
 
 import os
+import shutil
 import signal
 import socket
 import time
@@ -128,6 +129,11 @@ class FakeLab:
         os.write(files[2], answer.stderr.encode())
         self.started.append(FakeProcess(2 + len(self.started), call, answer.exit_code, answer.ignores))
         return self.started[-1]
+
+    def find(self, node: str, program: str, path: str) -> str | None:
+        """Return the path of a program of the machine's."""
+        self._reach(node)
+        return shutil.which(program, path=path)
 
     def socket(self, node: str, family: int, kind: int, protocol: int = 0, *, receive_buffer: int = 0) -> socket.socket:
         """Return what the backend was given to open sockets with; without it, refuse."""

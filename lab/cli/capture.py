@@ -12,7 +12,7 @@ from operator import attrgetter
 from typing import BinaryIO
 
 from lab.backends.base import MarkFeed
-from lab.backends.netns.client import NetnsBackend
+from lab.backends.owned.client import attach
 from lab.capture import Frame, Tap, arm_all, close_all, ready
 from lab.cli.chosen import chosen_lab
 from lab.errors import UsageError
@@ -25,7 +25,7 @@ from lab.trace.pcap import PcapWriter
 def run(options: argparse.Namespace) -> int:
     """Print or save packets, and print marks, until Ctrl-C or the count; then say how many there were."""
     stop = _end_on_signals()
-    lab = Lab(NetnsBackend().attach(chosen_lab(options.lab)))
+    lab = Lab(attach(chosen_lab(options.lab)))
     taps = arm_all(lab.backend, lab.targets(options.target), " ".join(options.expression))
     with ExitStack() as stack:
         stack.callback(close_all, taps)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 
-from lab.backends.netns import registry
+from lab.backends.owned import registry
 from lab.errors import UsageError
 
 

@@ -10,7 +10,7 @@ import os
 from collections.abc import Sequence
 from typing import NoReturn
 
-from lab.backends.netns.client import NetnsBackend
+from lab.backends.owned.client import attach
 from lab.cli.chosen import chosen_lab
 from lab.errors import UsageError
 
@@ -26,5 +26,5 @@ def run(options: argparse.Namespace) -> NoReturn:
 
 def become(lab: str, node: str, program: Sequence[str]) -> NoReturn:
     """Replace this process by the program in the node."""
-    arguments = [*NetnsBackend().attach(lab).entrance(node), *program]
+    arguments = [*attach(lab).entrance(node), *program]
     os.execv(arguments[0], arguments)  # noqa: S606 - no shell is wanted

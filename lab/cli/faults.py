@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 from lab.backends.base import RunningLab
-from lab.backends.netns.client import NetnsBackend
+from lab.backends.owned.client import attach
 from lab.cli.chosen import chosen_lab
 from lab.faults.model import Fault
 
 
 def attached(name: str | None) -> RunningLab:
     """Return the lab that is meant."""
-    return NetnsBackend().attach(chosen_lab(name))
+    return attach(chosen_lab(name))
 
 
 def carry_out(lab: RunningLab, fault: Fault) -> None:

@@ -8,7 +8,7 @@ from collections.abc import Iterator
 from dataclasses import asdict
 from datetime import UTC, datetime
 
-from lab.backends.netns.client import NetnsBackend
+from lab.backends.owned.client import attach
 from lab.cli.chosen import chosen_lab
 from lab.cli.table import table
 from lab.faults.model import FaultState
@@ -19,8 +19,7 @@ from lab.services.state import state
 
 def run(options: argparse.Namespace) -> int:
     """Show what a running lab is made of, and what runs in it."""
-    backend = NetnsBackend()
-    lab = backend.attach(chosen_lab(options.lab))
+    lab = attach(chosen_lab(options.lab))
     processes, services, faults = lab.processes(), lab.services(), lab.faults()
     if options.format == "json":
         statuses = [asdict(service) for service in services]

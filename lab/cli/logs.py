@@ -8,7 +8,7 @@ from contextlib import ExitStack
 from typing import IO
 
 from lab.backends.base import RunningLab
-from lab.backends.netns.client import NetnsBackend
+from lab.backends.owned.client import attach
 from lab.cli.chosen import chosen_lab
 from lab.services.service import Service, service_of, services_in
 from lab.wait import wait_until
@@ -16,7 +16,7 @@ from lab.wait import wait_until
 
 def run(options: argparse.Namespace) -> int:
     """Print what services have written; with -f, what they write until Ctrl-C or the lab's end."""
-    lab = NetnsBackend().attach(chosen_lab(options.lab))
+    lab = attach(chosen_lab(options.lab))
     if options.service:
         chosen = [service_of(lab, options.node, options.service)]
     else:

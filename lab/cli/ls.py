@@ -7,13 +7,13 @@ import json
 import time
 from dataclasses import asdict
 
-from lab.backends.netns.client import NetnsBackend
+from lab.backends.owned.client import running
 from lab.cli.table import table
 
 
 def run(options: argparse.Namespace) -> int:
     """List this user's labs."""
-    labs = NetnsBackend().running()
+    labs = running()
     if options.format == "json":
         print(json.dumps([asdict(lab) for lab in labs], indent=2))
         return 0

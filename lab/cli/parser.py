@@ -49,6 +49,9 @@ def make_parser() -> argparse.ArgumentParser:
     up = _command(commands, "up", "bring a topology up; it stays up when the command returns", formats=True)
     up.add_argument("file", metavar="FILE", help="a topology file (YAML)")
     up.add_argument("--name", help="another name than the file's, to have it up twice")
+    up.add_argument(
+        "--backend", choices=("docker", "netns"), default="netns", help="what it is made of (default: netns)"
+    )
 
     down = _command(commands, "down", "take labs down, and leave nothing of them")
     down.add_argument("labs", metavar="LAB", nargs="*", help="a lab's name; none if there is only one")
@@ -96,6 +99,8 @@ def make_parser() -> argparse.ArgumentParser:
     build.add_argument(
         "--preset", choices=servers.PRESETS, default="release", help="of servers/CMakePresets.json (default: release)"
     )
+
+    _add_images(commands)
 
     test = _command(commands, "test", "run the scenarios; what else is given goes to pytest: -n 2, -k NAME, --mutants")
     test.add_argument("--book", metavar="SECTION", help="those of one section of the book, like 3.5 or 2.6.2")
@@ -159,6 +164,22 @@ def _add_faults(commands: argparse._SubParsersAction[_Parser]) -> None:
         help="as in a topology file: delay=10ms jitter=2ms rate=10mbit queue=50p loss=1%% duplicate=1%% reorder=1%% "
         "corrupt=1%%; out.delay=10ms and in.delay=10ms are for one direction; none at all ends it",
     )
+
+
+def _add_images(commands: argparse._SubParsersAction[_Parser]) -> None:
+    images = _command(commands, "images", "build, list and remove the container images of --backend docker")
+    actions = images.add_subparsers(metavar="ACTION", dest="action", required=True, parser_class=_Parser)
+
+    build = _command(actions, "build", "build images, those that have changed")
+    build.add_argument("names", metavar="NAME", nargs="*", help="only these; all if none is named")
+    build.add_argument("--base", metavar="IMAGE", help="what to build them on (default: debian:bookworm-slim)")
+
+    listing = _command(actions, "ls", "list the images that the daemon has", formats=True)
+
+    remove = _command(actions, "rm", "remove images of this project's")
+    remove.add_argument("names", metavar="NAME", nargs="*", help="only these; all if none is named")
+    for action in (build, listing, remove):
+        action.set_defaults(module="images")
 
 
 def _add_lab(command: _Parser) -> None:

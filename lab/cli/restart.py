@@ -4,14 +4,14 @@ from __future__ import annotations
 
 import argparse
 
-from lab.backends.netns.client import NetnsBackend
+from lab.backends.owned.client import attach
 from lab.cli.chosen import chosen_lab
 from lab.services.service import service_of
 
 
 def run(options: argparse.Namespace) -> int:
     """Stop a service and start it again."""
-    lab = NetnsBackend().attach(chosen_lab(options.lab))
+    lab = attach(chosen_lab(options.lab))
     service_of(lab, options.node, options.service).restart()
     print(f"{options.node}: {options.service} is ready")
     return 0

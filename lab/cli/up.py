@@ -11,15 +11,16 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Self
 
-from lab.backends.netns.client import NetnsBackend
+from lab.backends.table import BACKENDS
 from lab.errors import UsageError
+from lab.servers import SOURCES
 from lab.services import kinds, start_all
 
 
 def run(options: argparse.Namespace) -> int:
     """Bring the topology up and leave it running."""
     started = time.monotonic()
-    backend = NetnsBackend()
+    backend = BACKENDS[options.backend]()
     backend.prepare()  # it imports while we read the file
     try:
         from lab.load import load  # noqa: PLC0415
@@ -29,7 +30,7 @@ def run(options: argparse.Namespace) -> int:
         planned = plan(load(file, kinds))
         if options.name is not None:
             planned = replace(planned, name=checked_name(options.name))
-        shared = [Path.cwd(), file.resolve().parent, Path(sys.prefix)]
+        shared = [Path.cwd(), file.resolve().parent, Path(sys.prefix), Path(sys.base_prefix), SOURCES]
         with Progress() as progress:
             lab = backend.up(
                 planned,

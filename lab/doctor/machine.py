@@ -8,7 +8,7 @@ import socket
 import tempfile
 from pathlib import Path
 
-from lab.backends.netns import messages, registry
+from lab.backends.owned import messages, registry
 from lab.doctor.trial import Refusal, Trial
 from lab.errors import BackendError
 

@@ -23,18 +23,21 @@ _ALL_STATES = 0xFFFFFFFF
 _GONE = (0, errno.ENOENT)
 
 
-def abort_connections() -> None:
+def abort_connections(protocol: int = socket.IPPROTO_TCP) -> None:
     """Drop every TCP socket of the calling thread's network namespace, without waiting for anybody.
 
     The kernel sends a reset for a live connection: take the interfaces down first if nobody is to hear of it.
+
+    Args:
+        protocol: another one whose sockets are meant.
 
     Raises:
         NotSupportedError: this kernel cannot.
     """
     with _diagnostics() as channel:
         for family in (socket.AF_INET, socket.AF_INET6):
-            for identity in list(_connections(channel, family)):
-                _check(_destroy(channel, family, identity))
+            for identity in list(_connections(channel, family, protocol)):
+                _check(_destroy(channel, family, protocol, identity))
 
 
 def check_abort() -> None:
@@ -44,7 +47,7 @@ def check_abort() -> None:
         NotSupportedError: this kernel cannot.
     """
     with _diagnostics() as channel:
-        _check(_destroy(channel, socket.AF_INET, _NO_ID))
+        _check(_destroy(channel, socket.AF_INET, socket.IPPROTO_TCP, _NO_ID))
 
 
 def _diagnostics() -> socket.socket:
@@ -53,9 +56,9 @@ def _diagnostics() -> socket.socket:
     return channel
 
 
-def _connections(channel: socket.socket, family: int) -> Iterator[bytes]:
-    """Yield the kernel's name of each TCP socket, listening and closing ones too."""
-    channel.sendall(_request(_BY_FAMILY, _DUMP, family, _NO_ID))
+def _connections(channel: socket.socket, family: int, protocol: int) -> Iterator[bytes]:
+    """Yield the kernel's name of each socket of a protocol, listening and closing ones too."""
+    channel.sendall(_request(_BY_FAMILY, _DUMP, family, protocol, _NO_ID))
     while True:
         for kind, body in _messages(channel.recv(1 << 17)):
             if kind == _NLMSG_DONE:
@@ -66,9 +69,9 @@ def _connections(channel: socket.socket, family: int) -> Iterator[bytes]:
             yield body[_ID_OFFSET : _ID_OFFSET + _ID_SIZE]
 
 
-def _destroy(channel: socket.socket, family: int, identity: bytes) -> int:
+def _destroy(channel: socket.socket, family: int, protocol: int, identity: bytes) -> int:
     """Return the kernel's answer: 0 or an errno."""
-    channel.sendall(_request(_DESTROY, _ACK, family, identity))
+    channel.sendall(_request(_DESTROY, _ACK, family, protocol, identity))
     ((_kind, body),) = _messages(channel.recv(1 << 17))
     return _error(body)
 
@@ -86,8 +89,8 @@ def _error(body: bytes) -> int:
     return -int(negative_errno)
 
 
-def _request(kind: int, flags: int, family: int, identity: bytes) -> bytes:
-    body = _QUERY.pack(family, socket.IPPROTO_TCP, 0, _ALL_STATES) + identity
+def _request(kind: int, flags: int, family: int, protocol: int, identity: bytes) -> bytes:
+    body = _QUERY.pack(family, protocol, 0, _ALL_STATES) + identity
     return _HEADER.pack(_HEADER.size + len(body), kind, flags | _REQUEST, 1, 0) + body
 
 

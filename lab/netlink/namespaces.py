@@ -163,5 +163,6 @@ def _enter_user_namespace(inside: int) -> None:
     uid, gid = os.geteuid(), os.getegid()
     unshare(Clone.USER)
     for name, text in (("setgroups", "deny"), ("uid_map", f"{inside} {uid} 1"), ("gid_map", f"{inside} {gid} 1")):
-        with open(f"/proc/self/{name}", "w", encoding="ascii") as file:  # noqa: PTH123 - Path is not quicker to read
-            file.write(text)
+        # In bytes: where Python's own files are out of sight it cannot load the code of an encoding.
+        with open(f"/proc/self/{name}", "wb") as file:  # noqa: PTH123 - Path is not quicker to read
+            file.write(text.encode())

@@ -19,7 +19,7 @@ from pyroute2.netlink.rtnl.ifaddrmsg import ifaddrmsg
 from pyroute2.netlink.rtnl.ifinfmsg import ifinfmsg
 from pyroute2.netlink.rtnl.rtmsg import rtmsg
 
-_NEWLINK, _GETLINK, _NEWADDR, _DELADDR, _GETADDR, _NEWROUTE = 16, 18, 20, 21, 22, 24
+_NEWLINK, _DELLINK, _GETLINK, _NEWADDR, _DELADDR, _GETADDR, _NEWROUTE = 16, 17, 18, 20, 21, 22, 24
 _NLMSG_ERROR, _NLMSG_DONE = 2, 3
 _REQUEST, _ACK, _DUMP, _REPLACE, _EXCLUSIVE, _CREATE = 0x1, 0x4, 0x300, 0x100, 0x200, 0x400
 _UP = 1
@@ -219,6 +219,11 @@ def down(index: int, name: str) -> Request:
     """Take an interface down: its routes go with it, and its IPv6 addresses."""
     header = {"type": _NEWLINK, "flags": _REQUEST}
     return Request(_encode(ifinfmsg(), header, {"index": index, "flags": 0, "change": _UP}), f"{name} down")
+
+
+def removal(index: int, name: str) -> Request:
+    """Remove an interface; of a pair both."""
+    return Request(_encode(ifinfmsg(), {"type": _DELLINK, "flags": _REQUEST}, {"index": index}), f"removal of {name}")
 
 
 def change(

@@ -134,6 +134,7 @@ class PlannedNode:
         environment: (name, value) in the file's order.
         ipv6: whether any of the node's networks has an IPv6 subnet; IPv6 is off otherwise.
         resolv_conf: the text of the node's /etc/resolv.conf.
+        image: of its container, where it is one; empty for the project's own.
     """
 
     name: str
@@ -145,6 +146,7 @@ class PlannedNode:
     ipv6: bool
     resolv_conf: str
     services: tuple[PlannedService, ...]
+    image: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -234,6 +236,7 @@ def _node(data: dict[str, Any]) -> PlannedNode:
             PlannedService(**{**service, "needs": tuple((node, name) for node, name in service["needs"])})
             for service in data["services"]
         ),
+        image=data["image"],
     )
 
 

@@ -62,6 +62,7 @@ def _node(wiring: Wiring, node: str, found: tuple[PlannedRoute, ...]) -> Planned
         ipv6=any(subnet_of(wiring.subnets, network, IPV6) for network in spec.networks),
         resolv_conf=_resolv_conf(wiring, node),
         services=_services(wiring.topology, node),
+        image=spec.image,
     )
 
 

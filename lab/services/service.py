@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import shutil
 import signal
 import socket
 from collections.abc import Mapping
@@ -14,6 +13,7 @@ from pathlib import Path
 from pydantic import ValidationError
 
 from lab.backends.base import RunningLab, RunningProcess, ServiceStatus
+from lab.command import search_path
 from lab.errors import CommandError, MissingToolError, UsageError, WaitTimeoutError
 from lab.netlink.sockdiag import NETLINK_SOCK_DIAG, sockets
 from lab.plan.model import PlannedNode, PlannedService
@@ -84,7 +84,7 @@ class Service:
             UsageError: as `kind`.
         """
         tool = self.program.arguments[0]
-        found = shutil.which(tool, path=self._environment()["PATH"])
+        found = self._lab.find(self.node, tool, self._environment()["PATH"])
         if found:
             return found
         if self.kind.package:
@@ -186,8 +186,7 @@ class Service:
         return "\n".join(["its log ends:", *(f"    {line}" for line in lines)]) if lines else "it wrote nothing"
 
     def _environment(self) -> dict[str, str]:
-        path = os.environ.get("PATH", os.defpath) + ":/usr/sbin:/sbin"
-        return {"PATH": path, "HOME": "/run", "LC_ALL": "C.UTF-8", **dict(self._node.environment)}
+        return {"PATH": search_path(), "HOME": "/run", "LC_ALL": "C.UTF-8", **dict(self._node.environment)}
 
     def _is_open(self, port: Port) -> bool:
         with self._lab.socket(self.node, socket.AF_NETLINK, socket.SOCK_RAW, NETLINK_SOCK_DIAG) as channel:

@@ -70,6 +70,7 @@ SysctlValue = Annotated[
 ]
 Variable = Annotated[str, PlainValidator(values.variable), WithJsonSchema(_text(values.VARIABLE))]
 VariableValue = Annotated[str, PlainValidator(values.variable_value), WithJsonSchema({"type": ["string", "integer"]})]
+ImageName = Annotated[str, PlainValidator(values.image_name), WithJsonSchema(_text(values.IMAGE_NAME))]
 HostName = Annotated[str, PlainValidator(values.host_name), WithJsonSchema({"type": "string", "maxLength": 253})]
 Need = Annotated[str, PlainValidator(values.need), WithJsonSchema(_NEED)]
 NodeOrAddress = Annotated[
@@ -285,6 +286,12 @@ class NodeSpec(_Spec):
     )
     services: Mapping[Name, ServiceSpec] = Field(
         default={}, description="Servers of this node by their names here: a kind of service, or any name with a kind."
+    )
+    image: ImageName = Field(
+        default="",
+        description="The container image of this node on the docker backend, like ubuntu/squid:latest. Left out: one "
+        "of this project's, with what its services need.",
+        json_schema_extra=_without_default,
     )
 
 

@@ -31,6 +31,7 @@ TARGET = rf"{NAME}(:[a-z][a-z0-9]{{0,14}})?"
 SYSCTL_KEY = r"net(\.[A-Za-z0-9_-]+)+"
 VARIABLE = r"[A-Za-z_][A-Za-z0-9_]*"
 _LABEL = r"[A-Za-z0-9_]([A-Za-z0-9_-]{0,61}[A-Za-z0-9_])?"
+IMAGE_NAME = r"[a-zA-Z0-9][a-zA-Z0-9._/:@-]*"
 HOST_NAME = rf"(?=.{{1,253}}$){_LABEL}(\.{_LABEL})*"
 
 _UNUSABLE_SUBNETS: tuple[tuple[Network, str], ...] = (
@@ -147,6 +148,13 @@ def variable_value(value: object) -> str:
         raise refused(f"found {show(value)}; a variable's value is text or a whole number{_quotes(value)}")
     if "\0" in value:
         raise refused(f"found {show(value)}; a variable's value cannot hold a zero byte")
+    return value
+
+
+def image_name(value: object) -> str:
+    """Parse the name of a container image, as `docker pull` takes it."""
+    if not isinstance(value, str) or not re.fullmatch(IMAGE_NAME, value):
+        raise refused(f"found {show(value)}; a container image is named like squid, ubuntu/squid:latest or @sha256:...")
     return value
 
 

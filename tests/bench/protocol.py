@@ -6,12 +6,13 @@ Programs that run under other interpreters than the project's import it: it need
 from __future__ import annotations
 
 import json
+import subprocess
 import sys
 import time
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Mapping
 
 
 def contend(up: Callable[[], Callable[[], None]]) -> None:
@@ -31,6 +32,15 @@ def contend(up: Callable[[], Callable[[], None]]) -> None:
         start = time.perf_counter()
         down()
     _say("down", start)
+
+
+def call(*command: str, environment: Mapping[str, str] | None = None) -> None:
+    """Run a peer's command, and end with its last words if it fails; peers that tell of each step are silenced."""
+    done = subprocess.run(
+        command, check=False, stdin=subprocess.DEVNULL, capture_output=True, text=True, env=environment
+    )
+    if done.returncode:
+        sys.exit(done.stderr.strip() or done.stdout.strip())
 
 
 def _say(event: str, start: float) -> None:

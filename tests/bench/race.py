@@ -63,7 +63,7 @@ def _labs(present: list[Contestant], sizes: tuple[int, ...], rounds: int, floor:
 
         return settle_and_run
 
-    results = _interleaved(
+    results = interleaved(
         {
             (contestant.name, hosts): action(contestant, hosts)
             for hosts in sizes
@@ -74,7 +74,7 @@ def _labs(present: list[Contestant], sizes: tuple[int, ...], rounds: int, floor:
     )
     return {
         contestant.name: {
-            hosts: _median(results[contestant.name, hosts]) for hosts in sizes if (contestant.name, hosts) in results
+            hosts: median(results[contestant.name, hosts]) for hosts in sizes if (contestant.name, hosts) in results
         }
         for contestant in present
     }
@@ -83,11 +83,11 @@ def _labs(present: list[Contestant], sizes: tuple[int, ...], rounds: int, floor:
 def _commands(runs: int) -> dict[str, float]:
     with peer_commands() as peers, contextlib.ExitStack() as stack:
         ours = {} if command_missing() else stack.enter_context(lab_commands(LAB))
-        results = _interleaved({**peers, **ours}, runs)
+        results = interleaved({**peers, **ours}, runs)
     return {name: statistics.median(seconds) for name, seconds in results.items()}
 
 
-def _interleaved(actions: Mapping[Key, Callable[[], Result]], rounds: int) -> dict[Key, list[Result]]:
+def interleaved(actions: Mapping[Key, Callable[[], Result]], rounds: int) -> dict[Key, list[Result]]:
     """Call all in turn, `rounds` times over, so that a busy moment of the machine hits all alike."""
     results: dict[Key, list[Result]] = {key: [] for key in actions}
     for _ in range(rounds):
@@ -96,7 +96,8 @@ def _interleaved(actions: Mapping[Key, Callable[[], Result]], rounds: int) -> di
     return results
 
 
-def _median(timings: list[Timing]) -> Timing:
+def median(timings: list[Timing]) -> Timing:
+    """Return the timing whose figures are each the one in the middle."""
     return Timing(
         up=statistics.median(timing.up for timing in timings),
         down=statistics.median(timing.down for timing in timings),

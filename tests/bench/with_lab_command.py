@@ -1,4 +1,7 @@
-"""Ours, from the command line: `lab up FILE` and `lab down NAME`, start of the interpreter included."""
+"""Ours, from the command line: `lab up FILE` and `lab down NAME`, start of the interpreter included.
+
+Its arguments: the command, options for `lab up`, the number of nodes.
+"""
 
 from __future__ import annotations
 
@@ -13,7 +16,7 @@ from tests.bench.protocol import contend
 from tests.bench.topology import one_switch
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Sequence
 
 
 def lab_name(pid: int) -> str:
@@ -21,11 +24,11 @@ def lab_name(pid: int) -> str:
     return f"bench-{pid}"
 
 
-def main(lab: str, hosts: int) -> None:
+def main(lab: str, options: Sequence[str], hosts: int) -> None:
     name = lab_name(os.getpid())
 
     def up() -> Callable[[], None]:
-        subprocess.run([lab, "up", file], check=True, stdout=subprocess.DEVNULL)
+        subprocess.run([lab, "up", *options, file], check=True, stdout=subprocess.DEVNULL)
         return down
 
     def down() -> None:
@@ -38,4 +41,4 @@ def main(lab: str, hosts: int) -> None:
 
 
 if __name__ == "__main__":
-    main(sys.argv[1], int(sys.argv[2]))
+    main(sys.argv[1], sys.argv[2:-1], int(sys.argv[-1]))

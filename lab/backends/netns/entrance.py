@@ -16,9 +16,7 @@ from typing import TYPE_CHECKING
 from lab.plan.model import Plan
 
 if TYPE_CHECKING:
-    from lab.backends.netns.build import Namespaces  # brings all that building takes, and most commands build nothing
-
-FILE = "enter"
+    from lab.backends.owned.built import Namespaces  # brings all that building takes, and most commands build nothing
 
 # Where a node has folders of its own; what lies in the machine's is seen only if it is shared.
 PRIVATE_ROOTS = ("/tmp/", "/run/", "/dev/shm/")  # noqa: S108 - compared with, not written to

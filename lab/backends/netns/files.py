@@ -6,33 +6,15 @@ Everything here is done once per node, so it is written with plain system calls.
 from __future__ import annotations
 
 import os
-from dataclasses import dataclass
 from functools import cache
 
-from lab.errors import BackendError, UsageError
+from lab.backends.owned import files
+from lab.backends.owned.files import FOLDERS, Folder
+from lab.errors import BackendError
 from lab.netlink.namespaces import Mount, mount
-
-
-@dataclass(frozen=True, slots=True)
-class _Folder:
-    """A folder that each node has for itself, mounted over the machine's."""
-
-    name: str
-    target: str
-    mode: int
-
-
-# What unprivileged programs are called inside; Debian gives it to nobody (base-passwd: 65000 to 65533 are reserved).
-SERVICE_USER = 65000
 
 _BIND = Mount.BIND | Mount.RECURSIVE
 _KERNELS = Mount.NOSUID | Mount.NODEV | Mount.NOEXEC
-
-_FOLDERS = (
-    _Folder("tmp", "/tmp", 0o1777),  # noqa: S108 - mounted over, not used
-    _Folder("run", "/run", 0o755),
-    _Folder("shm", "/dev/shm", 0o1777),  # noqa: S108
-)
 
 
 def prepare_home(staging: str) -> None:
@@ -59,35 +41,16 @@ def prepare_node(folder: str, texts: dict[str, str], shared: tuple[str, ...]) ->
     umask = os.umask(0)
     os.mkdir(folder, 0o755)
     os.chdir(folder)  # whose path may be out of sight in a moment, mounted over by what lies in it
-    for own in _FOLDERS:
+    for own in FOLDERS:
         os.mkdir(own.name, own.mode)
         _share(own, shared)
     for target, text in texts.items():
         _place(target, text)
-    for own in _FOLDERS:
+    for own in FOLDERS:
         if exists(own.target):
             mount(own.name, own.target, flags=_BIND)
     os.chdir("/")
     os.umask(umask)
-
-
-def write_own(files: dict[str, str]) -> None:
-    """Write files into folders that the node, in which the calling thread is, has for itself.
-
-    Raises:
-        UsageError: one is elsewhere.
-        OSError: with the kernel's errno and the file's name.
-    """
-    for path, text in files.items():
-        folder, name = os.path.split(os.path.realpath(path))
-        if not f"{folder}/".startswith(tuple(f"{own.target}/" for own in _FOLDERS)):
-            own = ", ".join(own.target for own in _FOLDERS)
-            msg = f"{path} is not in a folder that a node has for itself; write to {own}"
-            raise UsageError(msg)
-        os.makedirs(folder, exist_ok=True)
-        # Under another name first: a program that has the old one open goes on reading that.
-        _write(f"{folder}/.{name}.new", text, 0o600)
-        os.rename(f"{folder}/.{name}.new", f"{folder}/{name}")
 
 
 @cache
@@ -98,24 +61,23 @@ def exists(path: str) -> bool:
 
 @cache
 def name_service() -> str:
-    """Return the text of every node's /etc/nsswitch.conf: the machine's, but that names are looked up as in any lab."""
+    """Return the text of every node's /etc/nsswitch.conf: names are looked up as in any lab."""
     with open("/etc/nsswitch.conf", encoding="utf-8") as file:
-        lines = [line for line in file if not line.startswith("hosts:")]
-    return "".join([*lines, "hosts: files dns\n"])
+        return files.name_service(file.read())
 
 
 @cache
 def users() -> str:
     """Return the text of /etc/passwd where there are services: the machine's, and the user that they run as."""
     with open("/etc/passwd", encoding="utf-8") as file:
-        return f"{file.read()}lab:x:{SERVICE_USER}:{SERVICE_USER}:services of a lab:/run:/bin/sh\n"
+        return files.users(file.read())
 
 
 def _mount_proc() -> None:
     mount("proc", "/proc", "proc", _KERNELS)
 
 
-def _share(own: _Folder, shared: tuple[str, ...]) -> None:
+def _share(own: Folder, shared: tuple[str, ...]) -> None:
     for path in shared:
         if path.startswith(own.target + "/"):
             inside = own.name + path.removeprefix(own.target)
@@ -132,10 +94,10 @@ def _place(target: str, text: str) -> None:
     if real.startswith("/run/"):
         own = real.removeprefix("/")
         os.makedirs(os.path.dirname(own), exist_ok=True)
-        _write(own, text)
+        files.write(own, text)
     else:
         own = os.path.basename(target)
-        _write(own, text)
+        files.write(own, text)
         mount(own, real, flags=Mount.BIND)
 
 
@@ -146,13 +108,3 @@ def _real_path(target: str) -> str:
         msg = f"{target} does not exist on this machine, so no node can have its own; create it: touch {target}"
         raise BackendError(msg)
     return real
-
-
-def _write(path: str, text: str, mode: int = 0o644) -> None:
-    descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, mode)
-    try:
-        data = text.encode()
-        while data:
-            data = data[os.write(descriptor, data) :]
-    finally:
-        os.close(descriptor)

@@ -1,0 +1,64 @@
+"""The Docker daemon: reaching it, doing many things there at once, and saying in one line why one was refused."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Iterable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
+from typing import TypeVar
+
+from docker import DockerClient
+from docker.errors import APIError, DockerException
+from requests import RequestException
+from urllib3.exceptions import HTTPError
+
+from lab.errors import BackendError, NotSupportedError
+from lab.images import daemon
+
+AT_ONCE = 8  # requests; the daemon does no more at a time, however many it has
+_T = TypeVar("_T")
+_R = TypeVar("_R")
+
+
+def connect() -> DockerClient:
+    """Return a client of the daemon on this machine.
+
+    Raises:
+        NotSupportedError: none answers, it is on another machine, or this user is not root.
+    """
+    host = os.environ.get("DOCKER_HOST", "")
+    if host and not host.startswith("unix://"):
+        msg = f"the Docker daemon at {host} may be on another machine, and a lab must be on its own: unset DOCKER_HOST"
+        raise NotSupportedError(msg)
+    if os.geteuid() != 0:
+        msg = "labs of containers need root, to enter the containers from outside: sudo, or --backend netns"
+        raise NotSupportedError(msg)
+    return daemon.connect()
+
+
+@contextmanager
+def doing(what: str) -> Iterator[None]:
+    """Turn a daemon's refusal, or its end, into one line that begins with what it was to do.
+
+    Raises:
+        BackendError: the daemon refused, or does not answer.
+    """
+    try:
+        yield
+    except APIError as error:
+        msg = f"{what}: {error.explanation or error}".replace("\n", " ")
+        raise BackendError(msg) from error
+    except (DockerException, RequestException, HTTPError) as error:
+        msg = f"{what}: the Docker daemon does not answer any more; was it stopped?"
+        raise BackendError(msg) from error
+
+
+def together(do: Callable[[_T], _R], things: Iterable[_T]) -> list[_R]:
+    """Do something to several things at once, and return the results in their order.
+
+    Raises:
+        LabError: the first that failed; none is under way any more.
+    """
+    with ThreadPoolExecutor(AT_ONCE) as pool:
+        return list(pool.map(do, things))

@@ -1,0 +1,109 @@
+"""What labs have at the daemon, and how it is removed."""
+
+from __future__ import annotations
+
+from contextlib import suppress
+from pathlib import Path
+
+from docker import DockerClient
+from docker.errors import APIError, NotFound
+
+from lab.backends.docker import labels
+from lab.backends.docker.daemon import doing, together
+from lab.backends.owned import entrants
+from lab.errors import BackendError, WaitTimeoutError
+from lab.wait import wait_until
+
+_GOES_WITHIN = 60.0  # seconds
+_COMES_WITHIN = 1.0
+_CONFLICT = 409  # the answer while somebody else is removing it
+
+
+def remove_lab(client: DockerClient, name: str) -> None:
+    """Remove the containers and networks of a lab.
+
+    Raises:
+        BackendError: the daemon does not answer, or refuses.
+    """
+    containers = _containers(client, name)
+    entrants.wake({found for found in together(lambda one: _numbering(client, one), containers) if found})
+    together(lambda one: _remove_container(client, one), containers)
+    together(lambda one: _remove_network(client, one), _networks(client, name))
+
+
+def remove_latecomers(client: DockerClient, name: str) -> None:
+    """Remove what a lab gets after all: the daemon goes on with a request although its sender was killed.
+
+    Raises:
+        BackendError: the daemon does not answer, or refuses.
+    """
+    with suppress(WaitTimeoutError):
+        wait_until(
+            lambda: bool(_containers(client, name) or _networks(client, name)), timeout=_COMES_WITHIN, what="latecomers"
+        )
+        remove_lab(client, name)
+
+
+def collect(client: DockerClient) -> list[str]:
+    """Remove what labs have left whose owners and guards were killed; return why something could not be.
+
+    Raises:
+        BackendError: the daemon does not answer.
+    """
+    refusals = []
+    with doing("looking for what dead labs have left"):
+        found = client.api.containers(all=True, filters={"label": labels.LAB})
+        found += client.api.networks(filters={"label": labels.LAB})
+    for name in {one["Labels"][labels.LAB] for one in found if labels.is_dead(one["Labels"])}:
+        try:
+            remove_lab(client, name)
+        except BackendError as error:
+            refusals.append(f'lab "{name}": {error}')
+    return refusals
+
+
+def _containers(client: DockerClient, name: str) -> list[str]:
+    with doing("listing containers"):
+        found = client.api.containers(all=True, filters={"label": f"{labels.LAB}={name}"})
+    return [one["Id"] for one in found]
+
+
+def _networks(client: DockerClient, name: str) -> list[str]:
+    with doing("listing networks"):
+        return [one["Id"] for one in client.api.networks(filters={"label": f"{labels.LAB}={name}"})]
+
+
+def _numbering(client: DockerClient, container: str) -> str:
+    """Return the PID namespace of a container; nothing if it does not run."""
+    with doing("looking at a container"), suppress(NotFound, FileNotFoundError):
+        process = client.api.inspect_container(container)["State"]["Pid"]
+        return str(Path(f"/proc/{process}/ns/pid").readlink()) if process else ""
+    return ""
+
+
+def _remove_container(client: DockerClient, container: str) -> None:
+    with doing("removing a container"):
+        try:
+            client.api.remove_container(container, force=True, v=True)
+        except NotFound:
+            return
+        except APIError as error:
+            if error.status_code != _CONFLICT:
+                raise
+            wait_until(lambda: _is_gone(client, container), timeout=_GOES_WITHIN, what="a container to be removed")
+
+
+def _is_gone(client: DockerClient, container: str) -> bool:
+    try:
+        client.api.inspect_container(container)
+    except NotFound:
+        return True
+    return False
+
+
+def _remove_network(client: DockerClient, network: str) -> None:
+    """Remove a network, from under containers that are not the lab's too."""
+    with doing("removing a network"), suppress(NotFound):
+        for guest in client.api.inspect_network(network)["Containers"]:
+            client.api.disconnect_container_from_network(guest, network, force=True)
+        client.api.remove_network(network)
