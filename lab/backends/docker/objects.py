@@ -27,8 +27,12 @@ def remove_lab(client: DockerClient, name: str) -> None:
     """
     containers = _containers(client, name)
     entrants.wake({found for found in together(lambda one: _numbering(client, one), containers) if found})
+    networks = _networks(client, name)
+    # One after the other: if several leave at once, Docker 20.10 may lose count, and keeps the network for ever.
+    for network in networks:
+        _empty(client, network)
     together(lambda one: _remove_container(client, one), containers)
-    together(lambda one: _remove_network(client, one), _networks(client, name))
+    together(lambda one: _remove_network(client, one), networks)
 
 
 def remove_latecomers(client: DockerClient, name: str) -> None:
@@ -101,9 +105,14 @@ def _is_gone(client: DockerClient, container: str) -> bool:
     return False
 
 
-def _remove_network(client: DockerClient, network: str) -> None:
-    """Remove a network, from under containers that are not the lab's too."""
-    with doing("removing a network"), suppress(NotFound):
+def _empty(client: DockerClient, network: str) -> None:
+    """Disconnect all containers from a network, those that are not the lab's too."""
+    with doing("looking at a network"), suppress(NotFound):
         for guest in client.api.inspect_network(network)["Containers"]:
-            client.api.disconnect_container_from_network(guest, network, force=True)
+            with suppress(APIError):  # it has ended meanwhile, and so left
+                client.api.disconnect_container_from_network(guest, network, force=True)
+
+
+def _remove_network(client: DockerClient, network: str) -> None:
+    with doing("removing a network"), suppress(NotFound):
         client.api.remove_network(network)
