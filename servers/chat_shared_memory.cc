@@ -235,12 +235,12 @@ class Chat {
       for (std::size_t i = 2; i < watched.size(); ++i) {
         if (watched[i].revents == 0) continue;
         drain(watched[i].fd);
-        has_news = true;  // one who leaves may have said something just before
+        has_news = true;
       }
+      const std::set<int> signals = signals_.take();
+      if (signals.contains(SIGCHLD) && reap()) has_news = true;  // one who leaves may have said something just before
       if (has_news)
         for (const auto& [pid, channel] : members_) nudge(channel.get());
-      const std::set<int> signals = signals_.take();
-      if (signals.contains(SIGCHLD)) reap();
       if (signals.contains(SIGTERM) || signals.contains(SIGINT)) end();
       is_refused = watched[1].revents != 0 && listener_ && !accept_one();
     }
@@ -282,13 +282,16 @@ class Chat {
     for (const auto& [pid, channel] : members_) kill(pid, SIGTERM);
   }
 
-  void reap() {
+  /// Forget the members who have left; true if there are any.
+  bool reap() {
+    const std::size_t before = members_.size();
     while (const auto ended = reap_one()) {
       if (WIFSIGNALED(ended->status) && WTERMSIG(ended->status) != SIGTERM)
         log_line("member " + std::to_string(ended->pid) + " was killed by signal " +
                  std::to_string(WTERMSIG(ended->status)));
       members_.erase(ended->pid);
     }
+    return members_.size() < before;
   }
 
   SignalPipe signals_{SIGTERM, SIGINT, SIGCHLD};
