@@ -32,7 +32,7 @@ nodes:
 WATCHER = """
 import signal, sys
 def tell(number, _frame):
-    print("got", signal.Signals(number).name, flush=True)
+    print(f"got {signal.Signals(number).name}", flush=True)  # in one piece, lest the terminal's echo come in between
     if number == signal.SIGTERM:
         sys.exit(5)
 for number in (signal.SIGINT, signal.SIGQUIT, signal.SIGTERM):
