@@ -15,7 +15,7 @@ import pytest
 
 from lab.checks import tcp as checks
 from lab.mutants import faulty
-from lab.probes import tcp
+from lab.probes import proc, tcp
 from lab.process import Process
 from lab.running import Lab
 from lab.wait import comes_true
@@ -144,15 +144,10 @@ def received(connection: socket.socket, most: int = 1000) -> bytes:
     return found
 
 
-def children(lab: Lab, process: Process) -> list[str]:
-    """Return the ids of the balancer's processes: of its worker, and of the one that checks backends."""
-    return lab["balancer"].run("pgrep", "-P", str(process.pid)).check().stdout.split()
-
-
-def listens(lab: Lab, process: str) -> bool:
+def listens(lab: Lab, process: int) -> bool:
     """Whether a process has the listening socket, so that it may accept from it."""
-    descriptors = lab["balancer"].run("ls", "-l", f"/proc/{process}/fd").stdout
-    return any(f"socket:[{one.inode}]" in descriptors for one in lab["balancer"].sockets() if one.state == "LISTEN")
+    opened = proc.descriptors(lab["balancer"], process).values()
+    return any(f"socket:[{one.inode}]" in opened for one in lab["balancer"].sockets() if one.state == "LISTEN")
 
 
 def counters(process: Process) -> dict[str, object]:
@@ -372,11 +367,11 @@ def test_a_new_configuration_is_for_new_clients(lab: Lab) -> None:
     """
     with balanced(lab, SELDOM) as (process, backends), call(lab) as old:
         _, served = backends.next()
-        workers = children(lab, process)
+        worker, _checker = proc.children(lab["balancer"], process.pid)
         configure(lab, SELDOM, names=("web3",))
         process.signal(signal.SIGHUP)
         assert comes_true(lambda: f"{CONFIG} is read" in process.stderr)
-        assert comes_true(lambda: not any(listens(lab, worker) for worker in workers))
+        assert comes_true(lambda: not listens(lab, worker.pid))
         assert {ask(lab, backends) for _ in range(4)} == {"web3"}
         served.sendall(b"still there")
         served.close()
@@ -484,8 +479,9 @@ def test_a_worker_that_dies_is_replaced(lab: Lab) -> None:
     """
     with balanced(lab, SELDOM) as (process, backends), call(lab) as client:
         _, served = backends.next()
-        worker, _checker = children(lab, process)
-        lab["balancer"].run("kill", "-KILL", worker).check()
+        children = proc.children(lab["balancer"], process.pid)
+        assert len(children) == 2  # the worker, and the one that checks backends
+        lab["balancer"].run("kill", "-KILL", str(children[0].pid)).check()
         assert served.recv(1) == b""
         assert client.recv(1) == b""
         served.close()
