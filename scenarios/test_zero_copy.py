@@ -55,11 +55,6 @@ def accepted(node: Node) -> int:
     return sum(one.local[1] == PORT and one.state == "ESTABLISHED" and one.inode != 0 for one in node.sockets())
 
 
-def descriptors(node: Node, program: Process) -> int:
-    """How many descriptors a program has open."""
-    return len(node.run("ls", f"/proc/{program.pid}/fd").check().stdout.split())
-
-
 @pytest.mark.topology("two-hosts.yaml", reuse=True)
 @pytest.mark.book("6.6")
 @pytest.mark.mutant("it reads and writes", faulty("echo_splice", "COPIES"))
@@ -186,14 +181,14 @@ def test_a_reset_in_the_middle_of_an_echo_frees_socket_and_pipe(lab: Lab) -> Non
     """A client that goes with its data unread leaves nothing behind in the server, and the next one is served."""
     right = lab["right"]
     with right.deploy("echo_splice", port=PORT) as server:
-        before = descriptors(right, server)
+        before = len(proc.descriptors(right, server.pid))
         for _ in range(3):
             client = lab["left"].connect(right.address(), PORT)
             tcp.send_until_stalled(client, DATA * 8)
             tcp.reset(client)
         with lab["left"].connect(right.address(), PORT) as client:
             assert tcp.converse(client, b"still there") == b"still there"
-        assert comes_true(lambda: descriptors(right, server) == before)
+        assert comes_true(lambda: len(proc.descriptors(right, server.pid)) == before)
 
 
 @pytest.mark.topology("two-hosts.yaml", reuse=True)
