@@ -171,8 +171,9 @@ Connection::Sent Connection::send_out() {
 Connection::Sent Connection::send_text() {
   Exchange& now = *exchange_;
   while (now.sent < now.out.size()) {
-    // The head waits for the file behind it, so that they go in full segments.
-    const int flags = MSG_NOSIGNAL | (now.answer.left > 0 ? MSG_MORE : 0);
+    // The head waits for the file behind it, and the last answer for the end of the connection, so that they go in full
+    // segments and the end in none of its own.
+    const int flags = MSG_NOSIGNAL | (now.answer.left > 0 || last_ ? MSG_MORE : 0);
     std::size_t size = now.out.size() - now.sent;
 #ifdef MUTANT_NAGLE
     // Head and content are written one after the other.

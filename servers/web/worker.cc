@@ -4,7 +4,7 @@
 
 #include <algorithm>
 #include <ctime>
-#include <iterator>
+#include <utility>
 
 #include "lib/accept.h"
 
@@ -68,36 +68,44 @@ void Worker::handle(const epoll_event& event) {
   }
 }
 
-void Worker::accept_some() {
+/// Accept what waits; false if that is all, or all that there is room for.
+bool Worker::accept_some() {
   for (int i = 0; i < kAcceptTurn; ++i) {
-    if (open_ == shared_.settings.connections) return listen(false);
+    if (open_ == shared_.settings.connections) {
+      listen(false);
+      return false;
+    }
     Fd socket(uninterrupted([&] { return accept4(shared_.listener, nullptr, nullptr, SOCK_NONBLOCK | SOCK_CLOEXEC); }));
     if (socket) {
-      const int fd = socket.get();
-      Clients& idle = in_phase(Phase::kIdle);
-      idle.emplace_back(std::move(socket), context_, now_);
-      if (by_fd_.size() <= static_cast<std::size_t>(fd)) by_fd_.resize(static_cast<std::size_t>(fd) + 1);
-      by_fd_[static_cast<std::size_t>(fd)] = std::prev(idle.end());
-#ifdef MUTANT_RDHUP_BEFORE_IN
-      idle.back().events |= EPOLLRDHUP;
-#endif
-      epoll_.add(fd, idle.back().events);
-      ++open_;
-      Counters::add(context_.counters.accepted);
-      Counters::add(context_.counters.open);
+      take(std::move(socket));
     } else if (would_block()) {
-      return;
+      return false;
     } else if (errno == EMFILE || errno == ENFILE || errno == ENOBUFS || errno == ENOMEM) {
       // The listener stays readable: to go on watching it would be to spin.
 #ifndef MUTANT_ACCEPT_SPINS
       listen(false);
       accept_again_ = now_ + kAcceptPause;
 #endif
-      return;
+      return false;
     } else if (errno != ECONNABORTED && errno != EPROTO) {
       check("accept4", -1);
     }
   }
+  return true;
+}
+
+/// Serve a new client at once: its request has mostly come by now, and one that is answered need not be watched.
+void Worker::take(Fd socket) {
+  const auto fd = static_cast<std::size_t>(socket.get());
+  Clients& idle = in_phase(Phase::kIdle);
+  const auto client = idle.emplace(idle.end(), std::move(socket), context_, now_);
+  if (by_fd_.size() <= fd) by_fd_.resize(fd + 1);
+  by_fd_[fd] = client;
+  ++open_;
+  Counters::add(context_.counters.accepted);
+  Counters::add(context_.counters.open);
+  client->connection.serve();
+  place(client, Phase::kIdle);
 }
 
 /// Watch the listener, or leave it to others.
@@ -123,8 +131,7 @@ void Worker::place(Clients::iterator client, Phase before) {
     if (!context_.draining && accept_again_ == Clock::time_point::max()) listen(true);
     return;
   }
-  const std::uint32_t events = phase == Phase::kSending ? EPOLLOUT : EPOLLIN;
-  if (events != client->events) epoll_.modify(connection.fd(), client->events = events);
+  watch(*client, phase == Phase::kSending ? EPOLLOUT : EPOLLIN);
   if (connection.take_progress() || phase != before) {
     client->since = now_;
     Clients& there = in_phase(phase);
@@ -132,17 +139,26 @@ void Worker::place(Clients::iterator client, Phase before) {
   }
 }
 
+void Worker::watch(Client& client, std::uint32_t events) {
+#ifdef MUTANT_RDHUP_BEFORE_IN
+  events |= EPOLLRDHUP;
+#endif
+  const std::uint32_t before = std::exchange(client.events, events);
+  if (before == 0) {
+    epoll_.add(client.connection.fd(), events);
+  } else if (before != events) {
+    epoll_.modify(client.connection.fd(), events);
+  }
+}
+
 /// Accept who has connected already, and let idle connections go, but for those whose next request is here.
 void Worker::begin_to_drain() {
-  std::size_t before = 0;
-  do {
-    before = open_;
-    accept_some();
-  } while (open_ != before);
+  context_.draining = true;
+  while (accept_some()) {
+  }
   listen(false);
   accept_again_ = Clock::time_point::max();
   epoll_.remove(shared_.stop);
-  context_.draining = true;
 #ifdef MUTANT_STOPS_AT_ONCE
   drained_at_latest_ = now_;
 #else

@@ -39,15 +39,17 @@ class Worker {
     Client(Fd socket, Context& context, Clock::time_point now) : connection(std::move(socket), context), since(now) {}
 
     Connection connection;
-    Clock::time_point since;         // it is in its phase, or has got on in it
-    std::uint32_t events = EPOLLIN;  // what is watched
+    Clock::time_point since;   // it is in its phase, or has got on in it
+    std::uint32_t events = 0;  // that are watched
   };
   using Clients = std::list<Client>;
 
   void handle(const epoll_event& event);
-  void accept_some();
+  bool accept_some();
+  void take(Fd socket);
   void listen(bool on);
   void place(Clients::iterator client, Phase before);
+  void watch(Client& client, std::uint32_t events);
   void begin_to_drain();
   void expire();
   void flush_log();
