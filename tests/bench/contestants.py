@@ -67,7 +67,7 @@ def contestants(floor: Path) -> tuple[Contestant, ...]:
         Contestant("floor", (str(floor),)),
         Contestant("floor --full", (str(floor), "--full")),
         # ---- ours: the project's promises are about these two
-        Contestant("lab", _module("with_lab")),
+        Contestant("lab", (*_module("with_lab"), str(floor))),
         Contestant("lab up/down", (*_module("with_lab_command"), LAB), missing=command_missing()),
         # ---- the peers
         Contestant("ip -batch", (*_apart(), *_module("with_iproute")), largest=200, missing=_iproute_missing()),

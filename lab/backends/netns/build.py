@@ -6,18 +6,15 @@ at whatever step, the kernel takes all of it down at once.
 
 from __future__ import annotations
 
-import socket
 from collections.abc import Callable
 from pathlib import Path
 
 from lab.backends.netns import files
+from lab.backends.netns.ahead import OWN, made_ahead
 from lab.backends.owned import baseline, wiring
 from lab.backends.owned.built import Built, Namespaces, current, step
 from lab.netlink import namespaces
-from lab.netlink.namespaces import Clone
 from lab.plan.model import Plan, PlannedNode
-
-_OWN = Clone.NET | Clone.MOUNT | Clone.UTS | Clone.IPC
 
 
 def build(plan: Plan, staging: Path, shared: tuple[str, ...], on_step: Callable[[str], None]) -> Built:
@@ -33,7 +30,7 @@ def build(plan: Plan, staging: Path, shared: tuple[str, ...], on_step: Callable[
     """
     on_step("home")
     with step("the lab's own namespaces"):
-        namespaces.unshare(_OWN)
+        namespaces.unshare(OWN)
         files.prepare_home(str(staging))
         baseline.pin(baseline.SWITCHES)
         with namespaces.own_folder() as own:
@@ -45,21 +42,19 @@ def _make_nodes(
     plan: Plan, home: Namespaces, staging: Path, shared: tuple[str, ...], on_step: Callable[[str], None]
 ) -> dict[str, Namespaces]:
     settings: dict[tuple[str, bool], list[tuple[str, str]]] = {}
-    nodes = {}
-    with namespaces.own_folder() as own:
+    nodes: dict[str, Namespaces] = {}
+    with made_ahead([node.name for node in plan.nodes], home) as made:
         for node in plan.nodes:
             on_step(f"node {node.name}")
             with step(f"node {node.name}"):
-                namespaces.unshare(_OWN)
-                socket.sethostname(node.name)
-                files.prepare_node(f"{staging}/{node.name}", _texts(plan, node), shared)
-                sort = (node.kind, node.ipv6)
-                if sort not in settings:
-                    settings[sort] = baseline.pin(baseline.node_settings(node.kind, ipv6=node.ipv6))
-                else:
-                    baseline.write_all(settings[sort])
-                nodes[node.name] = current(own)
-                home.enter()
+                nodes[node.name] = own = next(made)
+                with own.configured(home):
+                    files.prepare_node(f"{staging}/{node.name}", _texts(plan, node), shared)
+                    sort = (node.kind, node.ipv6)
+                    if sort not in settings:
+                        settings[sort] = baseline.pin(baseline.node_settings(node.kind, ipv6=node.ipv6))
+                    else:
+                        baseline.write_all(settings[sort])
     return nodes
 
 

@@ -47,7 +47,7 @@ def cut(node: Namespaces, home: Namespaces) -> None:
 def restore(planned: PlannedNode, node: Namespaces, home: Namespaces) -> None:
     """Bring the interfaces up, with the plan's addresses and routes; nothing else of before is back."""
     with node.configured(home):
-        bring_up(planned)
+        bring_up(planned, set())
 
 
 def _stop_all(node: Namespaces, stopped: dict[int, int]) -> None:

@@ -67,6 +67,7 @@ def _configure(
 ) -> None:
     offloads_off: dict[bool, Any] = {}  # a wire's devices have another driver, and so other offloads
     neighbour_settings: list[tuple[str, str]] | None = None
+    refused: set[str] = set()
     for node in plan.nodes:
         on_step(f"configure {node.name}")
         with step(f"node {node.name}"), nodes[node.name].configured(home):
@@ -82,25 +83,32 @@ def _configure(
                 else:
                     baseline.write_all([(key.replace("*", interface.name), value) for key, value in neighbour_settings])
             baseline.write_all([(key, value) for key, value in node.sysctls if key != baseline.CONGESTION_CONTROL_KEY])
-            bring_up(node)
+            bring_up(node, refused)
 
 
-def bring_up(node: PlannedNode) -> None:
-    """Bring the interfaces of the calling thread's namespaces up, with the node's addresses and routes."""
-    _address_and_route(node, _pin_congestion_control(node))
+def bring_up(node: PlannedNode, refused: set[str]) -> None:
+    """Bring the interfaces of the calling thread's namespace up, with the node's addresses and routes.
+
+    Args:
+        refused: congestion controls that no namespace here may choose; those that are found out to be are added.
+    """
+    _address_and_route(node, _pin_congestion_control(node, refused))
 
 
-def _pin_congestion_control(node: PlannedNode) -> str:
+def _pin_congestion_control(node: PlannedNode, refused: set[str]) -> str:
     """Set the node's congestion control, and return what its routes must carry instead.
 
     A namespace may choose only what its host allows, and some hosts do not allow cubic; a route may name any.
     """
     wanted = dict(node.sysctls).get(baseline.CONGESTION_CONTROL_KEY, baseline.CONGESTION_CONTROL)
+    if wanted in refused:
+        return wanted
     if sysctl.read(baseline.CONGESTION_CONTROL_KEY) == wanted:
         return ""
     try:
         sysctl.write(baseline.CONGESTION_CONTROL_KEY, wanted)
     except PermissionError:
+        refused.add(wanted)
         return wanted
     return ""
 
