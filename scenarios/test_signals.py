@@ -33,6 +33,17 @@ def answered(connection: socket.socket, data: bytes) -> bytes:
         return b""
 
 
+def pause(lab: Lab, server: Process) -> None:
+    """Let the server stand still, after it has answered once: it waits for events, or is about to wait again.
+
+    The thread sanitizer may lose a signal that comes before a program's first wait: only then its library makes what it
+    keeps signals in, and may do so twice.
+    """
+    with client(lab) as first:
+        assert answered(first, b"x") == b"x"
+    proc.pause(lab["right"], server)
+
+
 def waiting(lab: Lab) -> int:
     """How many connections wait at the server to be accepted."""
     return sum(one.receive_queue for one in lab["right"].sockets() if one.local[1] == PORT and one.state == "LISTEN")
@@ -56,14 +67,14 @@ def test_one_signal_may_stand_for_several_events(lab: Lab) -> None:
     how often: all that waits has to be taken.
     """
     with lab["right"].deploy("echo_signals", port=PORT) as server, ExitStack() as connections:
-        proc.pause(lab["right"], server)
+        pause(lab, server)
         clients = [connections.enter_context(client(lab)) for _ in range(5)]
         wait_until(lambda: waiting(lab) == 5, timeout=10, what="five connections in the queue")
         server.signal(signal.SIGCONT)
         assert [answered(one, b"x") for one in clients] == [b"x"] * 5
         accepted, signals = reported(server)
-        assert accepted == 5
-        assert signals < 5
+        assert accepted == 6
+        assert signals < 6
 
 
 @pytest.mark.topology("two-hosts.yaml", reuse=True)
@@ -73,7 +84,7 @@ def test_signals_between_events_disturb_neither(lab: Lab) -> None:
     """A hundred signals while data moves: system calls that they interrupt go on, and no byte is lost."""
     data = bytes(range(251)) * 10_000
     with lab["right"].deploy("echo_signals", port=PORT) as server, ExitStack() as connections:
-        proc.pause(lab["right"], server)
+        pause(lab, server)
         first, second = (connections.enter_context(client(lab)) for _ in range(2))
         server.signal(signal.SIGCONT)
         for _ in range(100):
