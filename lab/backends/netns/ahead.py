@@ -47,13 +47,14 @@ def _make(
 ) -> None:
     try:
         with namespaces.own_folder() as folder:
-            for name in names:
+            for index, name in enumerate(names):
                 if unwanted.is_set():
                     break
+                if index > 0:  # the first time it is there, and may not move before it has a view of its own
+                    home.enter()
                 namespaces.unshare(OWN)
                 socket.sethostname(name)
                 made.put(current(folder))
-                home.enter()
     except Exception as error:  # noqa: BLE001 - it is raised where the node is waited for
         made.put(error)
 
