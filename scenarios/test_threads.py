@@ -14,9 +14,10 @@ from lab.wait import comes_true
 
 pytestmark = pytest.mark.topology("two-hosts.yaml", reuse=True)
 
-# The thread sanitizer sees a lock order that can deadlock, and says so, before anything happens: that is its job. Here
-# the deadlock is what we want.
-LET_DEADLOCK = {"TSAN_OPTIONS": os.environ.get("TSAN_OPTIONS", "") + ":detect_deadlocks=0"}
+
+def telling_sanitizer(option: str) -> dict[str, str]:
+    """The environment of a program, in which the thread sanitizer is told one thing more than it is anyway."""
+    return {"TSAN_OPTIONS": f"{os.environ['TSAN_OPTIONS']}:{option}"}
 
 
 def sleep_in_futex(tasks: list[proc.Task]) -> bool:
@@ -37,7 +38,8 @@ def test_two_locks_in_opposite_order_are_a_deadlock(lab: Lab) -> None:
     /proc shows it: state S, no use of the processor, and the same function of the kernel in every look.
     """
     right = lab["right"]
-    with right.start(lab.program("deadlock"), environment=LET_DEADLOCK) as program:
+    # The sanitizer's job is to see such an order of locks before anything happens; here the deadlock is what we want.
+    with right.start(lab.program("deadlock"), environment=telling_sanitizer("detect_deadlocks=0")) as program:
         names = {"first", "second"}
         assert comes_true(lambda: names <= {task.name for task in proc.threads(right, program.pid)}, timeout=2)
 
@@ -81,7 +83,7 @@ def test_a_lock_held_by_another_thread_stays_locked_in_the_child(lab: Lab) -> No
 def test_pthread_atfork_lets_the_child_use_the_lock(lab: Lab) -> None:
     """The lock is taken before the fork, when its holder is done, and given back in parent and child."""
     # The child has a copy of what the thread sanitizer knows of the holder, whom only the parent can join.
-    unjoined = {"TSAN_OPTIONS": os.environ["TSAN_OPTIONS"] + ":report_thread_leaks=0"}
+    unjoined = telling_sanitizer("report_thread_leaks=0")
     with lab["right"].start(lab.program("fork_with_lock"), "--atfork", environment=unjoined) as program:
         assert comes_true(lambda: program.exit_code == 0)
         assert "the child has the lock" in program.stdout

@@ -242,7 +242,7 @@ def test_the_command_line_brings_containers_up_and_down(docker_client: DockerCli
 def test_a_daemon_that_is_lost_on_the_way_is_one_line() -> None:
     lost = RequestsConnectionError("('Connection aborted.', RemoteDisconnected())")
     with (
-        pytest.raises(BackendError, match=r"^node left: the Docker daemon does not answer any more"),
+        pytest.raises(BackendError, match=r"^node left: the Docker daemon was lost meanwhile"),
         doing("node left"),
     ):
         raise lost

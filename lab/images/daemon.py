@@ -8,7 +8,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
-from lab.errors import ImageError, NotSupportedError
+from lab.errors import ImageError, LabError, NotSupportedError
 
 if TYPE_CHECKING:
     from docker import DockerClient
@@ -43,11 +43,11 @@ def connect() -> DockerClient:
 
 
 @contextmanager
-def doing(what: str) -> Iterator[None]:
+def doing(what: str, refusal: type[LabError] = ImageError) -> Iterator[None]:
     """Turn a daemon's refusal, or its end, into one line that begins with what it was to do.
 
     Raises:
-        ImageError: the daemon refused, or was lost meanwhile.
+        LabError: a `refusal`: the daemon refused, or was lost meanwhile.
     """
     from docker.errors import APIError, DockerException  # noqa: PLC0415 - see the package
     from requests import RequestException  # noqa: PLC0415
@@ -56,11 +56,11 @@ def doing(what: str) -> Iterator[None]:
     try:
         yield
     except APIError as error:
-        msg = f"{what}: {error.explanation or error}"
-        raise ImageError(msg) from error
+        msg = f"{what}: {error.explanation or error}".replace("\n", " ")
+        raise refusal(msg) from error
     except (DockerException, RequestException, HTTPError) as error:
         msg = f"{what}: the Docker daemon was lost meanwhile: {error}"
-        raise ImageError(msg) from error
+        raise refusal(msg) from error
 
 
 def _knock(host: str) -> None:

@@ -3,15 +3,12 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager
+from contextlib import AbstractContextManager
 from typing import TypeVar
 
 from docker import DockerClient
-from docker.errors import APIError, DockerException
-from requests import RequestException
-from urllib3.exceptions import HTTPError
 
 from lab.errors import BackendError, NotSupportedError
 from lab.images import daemon
@@ -37,21 +34,9 @@ def connect() -> DockerClient:
     return daemon.connect()
 
 
-@contextmanager
-def doing(what: str) -> Iterator[None]:
-    """Turn a daemon's refusal, or its end, into one line that begins with what it was to do.
-
-    Raises:
-        BackendError: the daemon refused, or does not answer.
-    """
-    try:
-        yield
-    except APIError as error:
-        msg = f"{what}: {error.explanation or error}".replace("\n", " ")
-        raise BackendError(msg) from error
-    except (DockerException, RequestException, HTTPError) as error:
-        msg = f"{what}: the Docker daemon does not answer any more; was it stopped?"
-        raise BackendError(msg) from error
+def doing(what: str) -> AbstractContextManager[None]:
+    """Turn a daemon's refusal, or its end, into a BackendError of one line that begins with what it was to do."""
+    return daemon.doing(what, BackendError)
 
 
 def together(do: Callable[[_T], _R], things: Iterable[_T]) -> list[_R]:
