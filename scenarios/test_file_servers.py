@@ -7,6 +7,7 @@ import os
 import signal
 import socket
 from collections.abc import Iterator
+from contextlib import ExitStack
 from pathlib import Path
 
 import pytest
@@ -150,12 +151,11 @@ def test_a_file_that_shrinks_while_it_is_sent_costs_one_answer(lab: Lab, tmp_pat
 def test_clients_that_do_not_read_hold_nobody_up(lab: Lab, tmp_path: Path) -> None:
     """A socket that does not block takes what there is room for; then it is the next one's turn."""
     for _server, whole in each_server(lab, tmp_path, BIG):
-        silent = [connect(lab, receive_buffer=4096) for _ in range(20)]
-        await_stall(lab, silent[0], "ESTABLISHED")
-        with connect(lab) as client:
-            assert tcp.read_to_any_end(client, PATIENCE) == whole
-        for one in silent:
-            one.close()
+        with ExitStack() as stack:
+            silent = [stack.enter_context(connect(lab, receive_buffer=4096)) for _ in range(20)]
+            await_stall(lab, silent[0], "ESTABLISHED")
+            with connect(lab) as client:
+                assert tcp.read_to_any_end(client, PATIENCE) == whole
 
 
 @pytest.mark.topology("two-hosts.yaml", reuse=True)
@@ -168,11 +168,11 @@ def test_a_reset_in_the_middle_of_the_file_costs_that_client_only(lab: Lab, tmp_
     """
     for server, whole in each_server(lab, tmp_path, BIG):
         for ends_first in (False, True):
-            client = connect(lab, receive_buffer=4096)
-            if ends_first:
-                client.shutdown(socket.SHUT_WR)
-            await_stall(lab, client, "CLOSE_WAIT" if ends_first else "ESTABLISHED")
-            tcp.reset(client)
+            with connect(lab, receive_buffer=4096) as client:
+                if ends_first:
+                    client.shutdown(socket.SHUT_WR)
+                await_stall(lab, client, "CLOSE_WAIT" if ends_first else "ESTABLISHED")
+                tcp.reset(client)
         await_end(lab, server)
         assert server.exit_code is None
         with connect(lab) as client:

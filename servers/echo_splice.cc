@@ -6,6 +6,7 @@
 //
 // Limits: three descriptors for each connection.
 #include <fcntl.h>
+#include <poll.h>
 
 #include <algorithm>
 #include <array>
@@ -26,7 +27,16 @@ constexpr std::size_t kMostAtOnce = 65'536;  // what a pipe holds (pipe(7))
 ssize_t move_bytes(int from, int to, std::size_t most) {
   std::array<char, 4096> buffer{};
   const ssize_t count = read(from, buffer.data(), std::min(most, buffer.size()));
-  return count <= 0 ? count : write(to, buffer.data(), static_cast<std::size_t>(count));
+  for (ssize_t done = 0; done < count;) {
+    const ssize_t written = write(to, buffer.data() + done, static_cast<std::size_t>(count - done));
+    pollfd room{to, POLLOUT, 0};
+    if (written >= 0) {
+      done += written;
+    } else if (!would_block() || poll(&room, 1, -1) < 0) {
+      return -1;
+    }
+  }
+  return count;
 }
 #else
 ssize_t move_bytes(int from, int to, std::size_t most) {
