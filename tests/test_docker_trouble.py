@@ -178,7 +178,8 @@ def test_an_owner_that_is_killed_while_it_builds_leaves_nothing(
         assert moment == "home"  # the last step: the lab may be up before its client has heard of it
         with pytest.raises(LabError):
             lab.down()
-    wait_until(lambda: left(docker_client, plan) == [], timeout=10, what="the lab to be gone")
+        wait_until(lambda: plan.name not in registry.names(), timeout=10, what="its guard to clear up")
+    assert left(docker_client, plan) == []
 
 
 def orphaned(docker_backend: DockerBackend) -> Plan:

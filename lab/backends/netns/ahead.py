@@ -30,7 +30,7 @@ def made_ahead(names: Sequence[str], home: Namespaces) -> Iterator[Iterator[Name
     The calling thread is in the home namespaces. Until it has the first node it must not enter any: both threads have
     one view of the file system until then. The iterator raises OSError if the kernel refuses a node.
     """
-    _make_room(_DESCRIPTORS * (len(names) + 10))
+    _make_room(home.net, _DESCRIPTORS * (len(names) + 10))
     made: SimpleQueue[Namespaces | Exception] = SimpleQueue()
     unwanted = threading.Event()
     thread = threading.Thread(target=_make, args=(names, home, made, unwanted))
@@ -67,11 +67,10 @@ def _taken(made: SimpleQueue[Namespaces | Exception]) -> Iterator[Namespaces]:
         yield one
 
 
-def _make_room(descriptors: int) -> None:
+def _make_room(any_descriptor: int, count: int) -> None:
     """Let the kernel make the table of open files large enough now.
 
     While two threads share it, it waits each time for all processors to have let go of the old one, for milliseconds.
     """
     most = resource.getrlimit(resource.RLIMIT_NOFILE)[0]
-    with open(os.devnull, "rb") as null:  # noqa: PTH123 - as everywhere here
-        os.close(fcntl.fcntl(null.fileno(), fcntl.F_DUPFD_CLOEXEC, min(descriptors, most - 1)))
+    os.close(fcntl.fcntl(any_descriptor, fcntl.F_DUPFD_CLOEXEC, min(count, most - 1)))
