@@ -148,6 +148,7 @@ class Client:
 
         setattr(up, "NetnsBackend", lambda: self.backend)  # noqa: B010 - whose nursery is warm
         setattr(up.Progress, "show", show)  # noqa: B010 - mypy minds the assignment
+        setattr(up.Progress, "is_seen", True)  # noqa: B010 - mypy minds the assignment
         try:
             with Path(os.devnull).open("w") as null, contextlib.redirect_stdout(null):
                 code = main(["up", REDIRECT, "--name", self.name])

@@ -16,9 +16,8 @@ from tests.users import REDIRECT, User
 
 STEPS = [
     "home",
-    *(f"node {node}" for node in ("host", "current", "better", "target")),
     "networks",
-    "interfaces",
+    *(f"node {node}" for node in ("host", "current", "better", "target")),
     *(f"configure {node}" for node in ("host", "current", "better", "target")),
     "links ready",
 ]

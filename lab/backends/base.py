@@ -237,7 +237,7 @@ class Backend(Protocol):
         source: str = "",
         detached: bool = False,
         shared: Sequence[Path] = (),
-        on_step: Callable[[str], None] = lambda _step: None,
+        on_step: Callable[[str], None] | None = None,
         settle: Callable[[RunningLab], None] = lambda _lab: None,
     ) -> RunningLab:
         """Build the lab and return once it is usable; nothing is left of one that cannot be built.
@@ -246,7 +246,7 @@ class Backend(Protocol):
             source: the topology file, for people.
             detached: the lab outlives its client.
             shared: folders that nodes are to see although they lie where nodes have folders of their own (/tmp, /run).
-            on_step: called with the name of each step before it is taken.
+            on_step: called with the name of each step before it is taken; to tell of them takes some time.
             settle: called with the lab when it is built, to start what belongs to it; if it fails, or its caller
                 is killed meanwhile, nothing is left of the lab.
 

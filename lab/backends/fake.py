@@ -251,7 +251,7 @@ class FakeBackend:
         source: str = "",
         detached: bool = False,
         shared: Sequence[Path] = (),
-        on_step: Callable[[str], None] = lambda _step: None,
+        on_step: Callable[[str], None] | None = None,
         settle: Callable[[RunningLab], None] = lambda _lab: None,
     ) -> FakeLab:
         """Remember the lab."""
@@ -259,7 +259,8 @@ class FakeBackend:
         if plan.name in self.labs:
             raise LabExistsError(f'a lab named "{plan.name}" is up already')
         for step in ("networks", *(f"node {node.name}" for node in plan.nodes)):
-            on_step(step)
+            if on_step:
+                on_step(step)
             if step == self.failing_step:
                 raise BackendError(f"{step}: fails, as the fake backend was asked to")
         self.labs[plan.name] = FakeLab(plan, self, source, {node.name: dict(node.sysctls) for node in plan.nodes})

@@ -37,7 +37,7 @@ def run(options: argparse.Namespace) -> int:
                 source=str(file.resolve()),
                 detached=True,
                 shared=shared,
-                on_step=progress.show,
+                on_step=progress.show if progress.is_seen else None,
                 settle=lambda lab: start_all(lab, progress.show),
             )
         if planned.timeline:
@@ -77,16 +77,21 @@ def checked_name(name: str) -> str:
 class Progress:
     """Shows the step being taken, on a terminal, in one line that is gone at the end."""
 
+    @property
+    def is_seen(self) -> bool:
+        """Whether there is a terminal."""
+        return sys.stderr.isatty()
+
     def __enter__(self) -> Self:
         return self
 
     def show(self, step: str) -> None:
         """Show a step in place of the one before."""
-        if sys.stderr.isatty():
+        if self.is_seen:
             print(f"\r\x1b[K{step}", end="", file=sys.stderr, flush=True)
 
     def __exit__(self, *_error: object) -> None:
-        if sys.stderr.isatty():
+        if self.is_seen:
             print("\r\x1b[K", end="", file=sys.stderr, flush=True)
 
 

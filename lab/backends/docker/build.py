@@ -46,7 +46,7 @@ def build(lab: Lab, on_step: Callable[[str], None]) -> Built:
         with namespaces.own_folder() as own:
             home = current(own)
     _make_own(lab.plan, home, nodes)
-    return wiring.connect(lab.plan, home, nodes, on_step)
+    return wiring.connect(lab.plan, home, ((node, nodes[node.name]) for node in lab.plan.nodes), on_step)
 
 
 def _images(client: DockerClient, plan: Plan, on_step: Callable[[str], None]) -> dict[str, str]:

@@ -6,7 +6,7 @@ at whatever step, the kernel takes all of it down at once.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 from lab.backends.netns import files
@@ -35,27 +35,32 @@ def build(plan: Plan, staging: Path, shared: tuple[str, ...], on_step: Callable[
         baseline.pin(baseline.SWITCHES)
         with namespaces.own_folder() as own:
             home = current(own)
-    return wiring.connect(plan, home, _make_nodes(plan, home, staging, shared, on_step), on_step)
-
-
-def _make_nodes(
-    plan: Plan, home: Namespaces, staging: Path, shared: tuple[str, ...], on_step: Callable[[str], None]
-) -> dict[str, Namespaces]:
-    settings: dict[tuple[str, bool], list[tuple[str, str]]] = {}
-    nodes: dict[str, Namespaces] = {}
     with made_ahead([node.name for node in plan.nodes], home) as made:
-        for node in plan.nodes:
-            on_step(f"node {node.name}")
-            with step(f"node {node.name}"):
-                nodes[node.name] = own = next(made)
-                with own.configured(home):
-                    files.prepare_node(f"{staging}/{node.name}", _texts(plan, node), shared)
-                    sort = (node.kind, node.ipv6)
-                    if sort not in settings:
-                        settings[sort] = baseline.pin(baseline.node_settings(node.kind, ipv6=node.ipv6))
-                    else:
-                        baseline.write_all(settings[sort])
-    return nodes
+        return wiring.connect(plan, home, _filled(plan, home, made, staging, shared, on_step), on_step)
+
+
+def _filled(
+    plan: Plan,
+    home: Namespaces,
+    made: Iterator[Namespaces],
+    staging: Path,
+    shared: tuple[str, ...],
+    on_step: Callable[[str], None],
+) -> Iterator[tuple[PlannedNode, Namespaces]]:
+    """Give the nodes, one after the other, as they have been made and have got their own files and sysctls."""
+    settings: dict[tuple[str, bool], list[tuple[str, str]]] = {}
+    for node in plan.nodes:
+        on_step(f"node {node.name}")
+        with step(f"node {node.name}"):
+            own = next(made)
+            with own.configured(home):
+                files.prepare_node(f"{staging}/{node.name}", _texts(plan, node), shared)
+                sort = (node.kind, node.ipv6)
+                if sort not in settings:
+                    settings[sort] = baseline.pin(baseline.node_settings(node.kind, ipv6=node.ipv6))
+                else:
+                    baseline.write_all(settings[sort])
+        yield node, own
 
 
 def _texts(plan: Plan, node: PlannedNode) -> dict[str, str]:

@@ -19,7 +19,7 @@ class Birth:
         self._channel = channel
         self._gone: int | None = None
 
-    def follow(self, on_step: Callable[[str], None]) -> None:
+    def follow(self, on_step: Callable[[str], None] | None) -> None:
         """Return once the lab is up; raises what its guard or owner reports.
 
         On a busy machine the owner may have built it before the guard has told of the owner.
@@ -30,6 +30,7 @@ class Birth:
             if "owner" in message.body:
                 (self._gone,) = message.descriptors
             elif "step" in message.body:
+                assert on_step  # noqa: S101 - else they are not asked for
                 on_step(message.body["step"])
             else:
                 is_ready = True

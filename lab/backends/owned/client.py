@@ -80,13 +80,13 @@ class OwnedBackend(ABC):
         source: str = "",
         detached: bool = False,
         shared: Sequence[Path] = (),
-        on_step: Callable[[str], None] = lambda _step: None,
+        on_step: Callable[[str], None] | None = None,
         settle: Callable[[RunningLab], None] = lambda _lab: None,
     ) -> OwnedLab:
         """Build the lab."""
         _refuse_crowds(plan)
         ours, theirs = messages.pair()
-        request = {"source": source, "shared": self.seen_of(shared)}
+        request = {"source": source, "shared": self.seen_of(shared), "steps": on_step is not None}
         with theirs, tempfile.TemporaryFile() as file:
             file.write(plan.to_json().encode())
             file.seek(0)

@@ -52,9 +52,8 @@ class Impairments:
         interface = self._planned(node, name)
         if self.wires.has(node, name):
             return [self.wires.impair(node, name, out, incoming)]
-        namespaces = {one: its.net for one, its in self.built.nodes.items()}
         with rtnetlink.open_socket() as channel:
-            switches = links.Switches(self.plan, namespaces, self.built.home.net, channel)
+            switches = links.Switches(self.plan, self.built.nodes, self.built.home.net, channel)
             try:
                 links.impair(switches, node, replace(interface, out=out, incoming=incoming))
             except OSError as error:

@@ -8,6 +8,7 @@ import struct
 import zlib
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING
 
 from lab.errors import NotSupportedError
 from lab.link import making, qdisc, shaper
@@ -17,10 +18,14 @@ from lab.link.mechanism import Mechanism, kernels, mechanism
 from lab.link.qdisc import Kind
 from lab.netlink import namespaces, rtnetlink
 from lab.netlink.namespaces import Clone
-from lab.plan.model import Plan, PlannedInterface
+from lab.plan.model import Plan, PlannedInterface, PlannedNode
 from lab.wait import wait_until
 
+if TYPE_CHECKING:
+    from lab.backends.owned.built import Namespaces
+
 MOST_WIRES = 100  # one message carries 253 descriptors, and each wire has two
+_AT_ONCE = 25  # links; the switches' part in making nodes is done in batches
 _SIOCGIFFLAGS, _UP, _RUNNING = 0x8913, 0x1, 0x40
 _READY_SECONDS = 5.0
 
@@ -43,45 +48,75 @@ class Switches:
     """Where links meet.
 
     Attributes:
-        nodes: each node's network namespace, a descriptor.
-        own: that of the switches; the calling thread is in it.
+        nodes: those that are there.
+        own: the network namespace of the switches, a descriptor; the calling thread is in it.
         channel: an rtnetlink socket there.
     """
 
     plan: Plan
-    nodes: Mapping[str, int]
+    nodes: Mapping[str, Namespaces]
     own: int
     channel: socket.socket
 
     def place(self, node: str, interface: PlannedInterface) -> Place:
         """Return where a link goes."""
         network = next(one for one in self.plan.networks if one.name == interface.network)
-        return Place(self.nodes[node], self.own, socket.if_nametoindex(network.bridge), network.mtu)
+        return Place(self.nodes[node].net, self.own, socket.if_nametoindex(network.bridge), network.mtu)
 
 
-def make(switches: Switches) -> Links:
-    """Make every interface of the plan, down, and impair those that are to be.
+class Making:
+    """Makes every interface of a plan, down, and impairs those that are to be, while its nodes are made."""
 
-    Raises:
-        NotSupportedError: neither the kernel nor this user can do what a link is asked for.
-        OSError: the kernel refuses.
-    """
-    links = [(node.name, interface) for node in switches.plan.nodes for interface in node.interfaces]
-    chosen = _choose(switches, links)
-    plain, small, wires = [], set(), {}
-    places = {interface.network: switches.place(node, interface) for node, interface in links}
-    for node, interface in links:
-        place = replace(places[interface.network], node_namespace=switches.nodes[node])
-        if chosen[interface.port] == "wire":
-            wires[node, interface.name] = making.make_wire(switches.channel, interface, place)
-        else:
-            plain.append(_veth(interface, place))
-    rtnetlink.transact(switches.channel, plain)
-    for node, interface in links:
-        if chosen[interface.port] in ("netem", "tbf"):
-            small.add(_insert(switches, node, interface))
-            _shape(switches, node, interface, netem=chosen[interface.port] == "netem")
-    return Links(frozenset(small), wires)
+    def __init__(self, switches: Switches) -> None:
+        """Choose how each link is to be made.
+
+        Raises:
+            NotSupportedError: neither the kernel nor this user can do what a link is asked for.
+        """
+        self._switches = switches
+        self._chosen = _choose(switches)
+        self._waiting: list[rtnetlink.Request] = []
+        self._places: dict[str, Place] = {}
+        self._wires: dict[tuple[str, str], Ends] = {}
+
+    def link(self, node: PlannedNode) -> None:
+        """Link a node that is there now.
+
+        Raises:
+            NotSupportedError: this user may have no wire.
+            OSError: the kernel refuses.
+        """
+        for interface in node.interfaces:
+            if interface.network not in self._places:
+                self._places[interface.network] = self._switches.place(node.name, interface)
+            namespace = self._switches.nodes[node.name].net
+            place = replace(self._places[interface.network], node_namespace=namespace)
+            if self._chosen[interface.port] == "wire":
+                self._wires[node.name, interface.name] = making.make_wire(self._switches.channel, interface, place)
+            else:
+                self._waiting.append(_veth(interface, place))
+        if len(self._waiting) >= _AT_ONCE:
+            self._make_waiting()
+
+    def finish(self) -> Links:
+        """Make what is left to be made when all nodes are there.
+
+        Raises:
+            OSError: the kernel refuses.
+        """
+        self._make_waiting()
+        small = set()
+        for node in self._switches.plan.nodes:
+            for interface in node.interfaces:
+                how = self._chosen[interface.port]
+                if how in ("netem", "tbf"):
+                    small.add(_insert(self._switches, node.name, interface))
+                    _shape(self._switches, node.name, interface, netem=how == "netem")
+        return Links(frozenset(small), self._wires)
+
+    def _make_waiting(self) -> None:
+        rtnetlink.transact(self._switches.channel, self._waiting)
+        self._waiting.clear()
 
 
 def impair(switches: Switches, node: str, interface: PlannedInterface) -> None:
@@ -108,11 +143,12 @@ def impair(switches: Switches, node: str, interface: PlannedInterface) -> None:
     _shape(switches, node, interface, netem=how == "netem")
 
 
-def _choose(switches: Switches, links: list[tuple[str, PlannedInterface]]) -> dict[str, Mechanism]:
+def _choose(switches: Switches) -> dict[str, Mechanism]:
     """Return how each port's link is made; the kernel is tried only if there is something to decide.
 
     What the timeline will do to a link later is a reason for a wire too: a link cannot become one.
     """
+    links = [(node.name, interface) for node in switches.plan.nodes for interface in node.interfaces]
     stages = {one.port: [one, *_stages_to_come(switches.plan, node, one)] for node, one in links}
     kinds: frozenset[Kind] = frozenset()
     if any(stage.out or stage.incoming for its in stages.values() for stage in its):
@@ -167,7 +203,7 @@ def _shape(switches: Switches, node: str, interface: PlannedInterface, *, netem:
 
 def _await_carrier(switches: Switches, node: str, interface: PlannedInterface) -> None:
     """Return when frames pass again; at once where the node's interface is down anyway."""
-    with namespaces.entered(switches.nodes[node], Clone.NET, switches.own):
+    with namespaces.entered(switches.nodes[node].net, Clone.NET, switches.own):
         if not _flags(interface.name) & _UP:
             return
     new = [f"{interface.port}n", f"{interface.port}x", interface.port]

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, NoReturn
 
 from lab.backends.owned import registry
+from lab.backends.owned.messages import ConnectionLostError
 from lab.plan.model import Plan
 
 if TYPE_CHECKING:
@@ -24,7 +25,7 @@ class Lab:
         client: the channel of who asked for the lab; its end ends the lab, unless a message on it lets it go on.
         guard_gone: a pipe that closes when the guard ends.
         rootless: the lab lives in a user namespace of its own.
-        options: shared (list of folders).
+        options: shared (list of folders), steps (whether the client is to be told of each).
     """
 
     plan: Plan
@@ -45,10 +46,25 @@ class Lab:
         """The machine's folders that nodes see although they lie in folders of their own."""
         return tuple(self.options["shared"])
 
-    def end_if_guard_gone(self) -> None:
-        """Without a guard there is nobody to end a lab that hangs, so there is to be no lab."""
-        if select.select([self.guard_gone], [], [], 0)[0]:
+    @property
+    def tells_steps(self) -> bool:
+        """Whether the client wants to hear of each step."""
+        return bool(self.options["steps"])
+
+    def go_on(self) -> None:
+        """Return if there is still somebody to build the lab for.
+
+        Without a guard there is nobody to end a lab that hangs, so there is to be no lab: it ends at once.
+
+        Raises:
+            ConnectionLostError: the client is gone, which says nothing before the lab is up.
+        """
+        gone = select.select([self.guard_gone, self.client.fileno()], [], [], 0)[0]
+        if self.guard_gone in gone:
             self.end()
+        if gone:
+            msg = "the client has closed"
+            raise ConnectionLostError(msg)
 
     def end(self) -> NoReturn:
         """End, and leave no more to the guard than it will clear away."""

@@ -55,7 +55,7 @@ class Service:
         watched: list[tuple[Any, Callable[[], None]]] = [
             (self.listener, self._accept),
             (wakened, lambda: self._reap(wakened)),
-            (self.lab.guard_gone, self.lab.end_if_guard_gone),
+            (self.lab.guard_gone, self.lab.end),
             (self.lab.client, self._hear_client),
         ]
         for source, action in watched:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import socket
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from typing import Any
 
 from lab.backends.owned import baseline, clock, links
@@ -17,17 +17,28 @@ from lab.wait import wait_until
 _LINKS_READY_SECONDS = 10.0
 
 
-def connect(plan: Plan, home: Namespaces, nodes: dict[str, Namespaces], on_step: Callable[[str], None]) -> Built:
-    """Connect nodes that are there; the calling thread is in the lab's home namespaces, where the switches come.
+def connect(
+    plan: Plan,
+    home: Namespaces,
+    coming: Iterable[tuple[PlannedNode, Namespaces]],
+    on_step: Callable[[str], None],
+) -> Built:
+    """Connect the nodes; the calling thread is in the lab's home namespaces, where the switches come.
 
     Args:
+        coming: gives the nodes; what the kernel has to do for one is done while the next is made.
         on_step: called with the name of each step before it is taken.
 
     Raises:
         BackendError: a step failed; the message says which, and the kernel's reason.
     """
     with rtnetlink.open_socket() as switch:
-        bridges, made = _wire(plan, home, nodes, switch, on_step)
+        on_step("networks")
+        with step("networks"):
+            rtnetlink.transact(switch, [rtnetlink.bridge(network.bridge, network.mtu) for network in plan.networks])
+            bridges = {network.bridge: socket.if_nametoindex(network.bridge) for network in plan.networks}
+        nodes: dict[str, Namespaces] = {}
+        made = _wire(links.Switches(plan, nodes, home.net, switch), coming, nodes)
         _configure(plan, home, nodes, made, on_step)
         on_step("links ready")
         with step("networks"):
@@ -45,21 +56,17 @@ def connect(plan: Plan, home: Namespaces, nodes: dict[str, Namespaces], on_step:
 
 
 def _wire(
-    plan: Plan,
-    home: Namespaces,
-    nodes: dict[str, Namespaces],
-    switch: socket.socket,
-    on_step: Callable[[str], None],
-) -> tuple[dict[str, int], Links]:
-    """Make bridges and links; return the bridges' indexes by name, too."""
-    on_step("networks")
-    with step("networks"):
-        rtnetlink.transact(switch, [rtnetlink.bridge(network.bridge, network.mtu) for network in plan.networks])
-    indexes = {network.bridge: socket.if_nametoindex(network.bridge) for network in plan.networks}
-    on_step("interfaces")
+    switches: links.Switches, coming: Iterable[tuple[PlannedNode, Namespaces]], nodes: dict[str, Namespaces]
+) -> Links:
+    """Link the nodes to the switches as they come, and enter them in `nodes`, which the switches look them up in."""
     with step("interfaces"):
-        namespaces_of_nodes = {name: node.net for name, node in nodes.items()}
-        return indexes, links.make(links.Switches(plan, namespaces_of_nodes, home.net, switch))
+        making = links.Making(switches)
+    for node, own in coming:
+        nodes[node.name] = own
+        with step("interfaces"):
+            making.link(node)
+    with step("interfaces"):
+        return making.finish()
 
 
 def _configure(
