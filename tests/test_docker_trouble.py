@@ -24,9 +24,9 @@ from lab.errors import BackendError, LabError, NotSupportedError
 from lab.plan.model import Plan
 from lab.running import Lab
 from lab.wait import wait_until
+from tests.commands import call, execute
 from tests.docker_labs import container, left, network
 from tests.small_labs import TWO_HOSTS, planned
-from tests.test_cli import call, execute
 
 if TYPE_CHECKING:
     from docker import DockerClient

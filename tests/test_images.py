@@ -22,8 +22,8 @@ from lab.load import loads
 from lab.plan.model import PlannedNode, PlannedService
 from lab.plan.planner import plan
 from lab.services.table import KINDS
+from tests.commands import execute
 from tests.small_labs import TWO_HOSTS
-from tests.test_cli import execute
 from tests.users import become
 
 IMAGES = Path(__file__).parents[1] / "images"

@@ -18,8 +18,8 @@ from lab.errors import ImageError, UsageError
 from lab.images import base as bases
 from lab.images import build, store
 from lab.images.context import Image
+from tests.commands import execute
 from tests.docker_images import archive, client
-from tests.test_cli import execute
 
 if TYPE_CHECKING:
     from docker import DockerClient
