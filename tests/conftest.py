@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from tests import commands, docker_labs, machine, noise, users
+from tests import commands, docker_daemon, docker_labs, machine, noise, users
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 def pytest_configure(config: pytest.Config) -> None:
     # A shell's background job ignores Ctrl-C, and so would all that the tests start and interrupt.
     signal.signal(signal.SIGINT, signal.default_int_handler)
-    for plugin in (commands, docker_labs, machine, noise, users):
+    for plugin in (commands, docker_daemon, docker_labs, machine, noise, users):
         config.pluginmanager.register(plugin)
 
 

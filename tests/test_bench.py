@@ -56,6 +56,11 @@ def test_an_idle_host_takes_at_most_half_a_megabyte(figures: dict[str, Any]) -> 
     assert figures["labs"]["lab"]["1000"]["memory"] / 1000 <= 512
 
 
+def test_help_is_there_in_the_time_that_fifteen_empty_python_programs_take(figures: dict[str, Any]) -> None:
+    commands = figures["commands"]
+    assert commands["lab --help"] / commands["python -c pass"] <= 15
+
+
 def test_exec_takes_at_most_three_times_as_long_as_nsenter(figures: dict[str, Any]) -> None:
     if "lab up/down" in figures["missing"]:
         pytest.skip(f"lab: {figures['missing']['lab up/down']}")
