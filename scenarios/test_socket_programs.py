@@ -7,17 +7,20 @@ import re
 import signal
 import socket
 from collections.abc import Callable
+from pathlib import Path
 
 import pytest
 
 from lab.checks import tcp as segments
-from lab.mutants import faulty, sysctl
+from lab.mutants import faulty, sockets, sysctl
 from lab.netlink.sockdiag import Socket
 from lab.node import Node
 from lab.probes import tcp
 from lab.process import Process
 from lab.running import Lab
 from lab.wait import wait_until
+
+LARGEST_INT = 2**31 - 1
 
 
 def connections(node: Node, port: int) -> list[Socket]:
@@ -229,6 +232,79 @@ def test_a_send_buffer_bounds_what_is_taken_from_a_program_whose_peer_does_not_r
     with right.deploy("backlog", port=port):
         small, large = bytes_taken(1), bytes_taken(200_000)
     assert large - small > 200_000
+
+
+@pytest.mark.topology("two-hosts.yaml", reuse=True)
+@pytest.mark.book("5.11.2")
+@pytest.mark.mutant("the server's is its send buffer", faulty("buffer_server", "WRONG_BUFFER"))
+@pytest.mark.mutant("the client's is its receive buffer", faulty("buffer_client", "WRONG_BUFFER"))
+def test_whoever_asks_for_a_buffer_of_one_byte_is_given_what_a_segment_needs(lab: Lab) -> None:
+    """Too small a size is no error: the kernel has a least one, and a stream of any length passes through it.
+
+    The book has 256 bytes to receive into and 2048 to send from, and says that systems differ. Today a buffer's size
+    counts the memory behind the bytes: a block of 2048 for a packet, and the kernel's own description of it. It is one
+    of these for what is received and two for what is sent (2304 and 4608 where a description takes 256), and all that
+    is left for the window is less than a full segment.
+    """
+    left, right, port = lab["left"], lab["right"], 51123
+    with right.deploy("buffer_server", "--receive-buffer", "1", port=port) as server, right.capture() as capture:
+        client = left.run(
+            *(lab.program("buffer_client"), "--host", right.address(), "--port", str(port)),
+            *("--send-buffer", "1", "--bytes", "20000"),
+        ).check()
+        assert "received 20000 bytes" in server.stderr
+        receive, send = (
+            int(re.findall(r"buffer: 1 bytes asked for, (\d+) given", said)[0])
+            for said in (server.stderr, client.stdout)
+        )
+    assert receive > 2048
+    assert send == 2 * receive
+    windows = [packet.tcp.window for packet in capture.trace if packet.tcp and packet.tcp.source_port == port]
+    carried = [packet.payload_length for packet in capture.trace.where(segments.has_data)]
+    assert max(carried) <= max(windows) < 1460
+
+
+def largest(name: str) -> int:
+    """The most that may be asked for on this machine: a sysctl that older kernels show outside of a node only."""
+    path = Path("/proc/sys/net/core", name)
+    if not path.exists():
+        pytest.skip(f"there is no {path} here: this is a network namespace of an older kernel's")
+    return min(int(path.read_text()), LARGEST_INT // 2)  # what is given is twice as much, and has to be an int
+
+
+def given(node: Node, option: int, size: int) -> int:
+    """What size a new socket's buffer has after this one was asked for."""
+    with node.socket(socket.AF_INET, socket.SOCK_STREAM) as channel:
+        channel.setsockopt(socket.SOL_SOCKET, option, size)
+        return channel.getsockopt(socket.SOL_SOCKET, option)
+
+
+class Forceful(socket.socket):
+    """A socket that takes what it wants, as only root may: SO_SNDBUFFORCE and SO_RCVBUFFORCE (socket(7))."""
+
+    def setsockopt(self, level: int, option: int, value: int) -> None:  # type: ignore[override]
+        forced = {socket.SO_SNDBUF: 32, socket.SO_RCVBUF: 33}
+        super().setsockopt(level, forced[option], value)
+
+
+def forceful(channel: socket.socket) -> socket.socket:
+    return Forceful(fileno=channel.detach())
+
+
+@pytest.mark.topology("two-hosts.yaml", reuse=True)
+@pytest.mark.book("5.11.2")
+@pytest.mark.mutant("root takes more", sockets("right", forceful))
+def test_no_program_is_given_more_than_twice_the_machines_limit(lab: Lab) -> None:
+    """Too large a size is no error either: setsockopt(2) succeeds, and only getsockopt(2) tells how much there is.
+
+    The limits are net.core.rmem_max and wmem_max. They are the machine's, so a node cannot set them, whoever is root
+    there, and they are for those who ask: what the kernel finds right by itself has its own in tcp_rmem and tcp_wmem,
+    which may be larger. A program that asks for much may so end with less than if it had kept quiet.
+    """
+    right = lab["right"]
+    for option, limit in ((socket.SO_RCVBUF, largest("rmem_max")), (socket.SO_SNDBUF, largest("wmem_max"))):
+        assert given(right, option, limit // 2) == limit // 2 * 2
+        assert {given(right, option, size) for size in (limit, limit + 1, LARGEST_INT)} == {2 * limit}
 
 
 @pytest.mark.topology("two-hosts.yaml", reuse=True)
