@@ -1,8 +1,9 @@
-"""Moving data without copying it: splice, sendfile and tee, as strace sees them (the book's 6.4, 6.6 and 6.7).
+"""Moving data without copying it: writev, sendfile, splice and tee, as strace sees them (the book's 6.3 to 6.7).
 
 left (client) ── lan ── right (server)
 """
 
+import re
 import signal
 import socket
 import time
@@ -13,6 +14,7 @@ from pathlib import Path
 
 import pytest
 
+from lab.checks.tcp import has_data
 from lab.errors import NotSupportedError
 from lab.mutants import faulty
 from lab.node import Node
@@ -70,6 +72,33 @@ def test_an_echo_by_splice_never_sees_what_it_echoes(lab: Lab) -> None:
     moved = bytes_moved(calls)
     assert moved["splice"] == 2 * len(DATA)
     assert moved.total() - moved["splice"] < OWN_AFFAIRS
+
+
+@pytest.mark.topology("two-hosts.yaml", reuse=True)
+@pytest.mark.book("6.3")
+@pytest.mark.mutant("the header is sent before the file", faulty("file_writev", "TWO_WRITES"))
+def test_one_writev_sends_a_header_and_a_file_that_lie_apart(lab: Lab, tmp_path: Path) -> None:
+    """The call has a list of two places: the header, which was just made, and the file, which mmap(2) has shown.
+
+    Nobody copies them together first, and they leave in one segment. Two writes would be two segments, the second of
+    which may have to wait for the first one's acknowledgment (Nagle's algorithm).
+    """
+    content = DATA[:1000]
+    whole = b"HTTP/1.0 200 OK\r\nContent-Length: 1000\r\n\r\n" + content
+    (tmp_path / "index.html").write_bytes(content)
+    right = lab["right"]
+    with (
+        right.deploy("file_writev", "--root", str(tmp_path), port=PORT) as server,
+        right.capture() as capture,
+        watched(right, server, *MOVING) as calls,
+        lab["left"].connect(right.address(), PORT) as client,
+    ):
+        assert tcp.read_to_end(client) == whole
+    sent = [call for call in calls if "HTTP/1.0" in call.arguments or call.result == len(content)]
+    assert [(call.name, call.result) for call in sent] == [("writev", len(whole))]
+    assert re.findall(r"iov_len=(\d+)", sent[0].arguments) == [str(len(whole) - len(content)), str(len(content))]
+    assert bytes_moved(calls).total() - len(whole) < OWN_AFFAIRS
+    assert [packet.payload for packet in capture.trace.where(has_data)] == [whole]
 
 
 @pytest.mark.topology("two-hosts.yaml", reuse=True)

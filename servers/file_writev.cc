@@ -95,8 +95,13 @@ class FileAnswer final : public Conversation {
 #ifdef MUTANT_EMPTY_FILE
     if (places_[1].iov_len == 0) return Next::kSaidAll;
 #endif
+#ifdef MUTANT_TWO_WRITES
+    const iovec& next = places_[0].iov_len > 0 ? places_[0] : places_[1];
+    const ssize_t count = uninterrupted([&] { return write(socket, next.iov_base, next.iov_len); });
+#else
     const ssize_t count =
         uninterrupted([&] { return writev(socket, places_.data(), static_cast<int>(places_.size())); });
+#endif
     if (count < 0) return would_block() ? Next::kGoOn : Next::kOver;
 #ifdef MUTANT_PARTIAL_WRITEV
     advance(places_, SIZE_MAX);

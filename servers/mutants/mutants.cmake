@@ -42,6 +42,7 @@ mutant(file_writev PARTIAL_WRITEV) # takes what writev(2) took for all that ther
 mutant(file_writev MISSING_RETURN) # goes on after a file could not be opened
 mutant(file_writev EMPTY_FILE) # answers nothing when the file is empty
 mutant(file_writev SIGPIPE) # does not ignore SIGPIPE
+mutant(file_writev TWO_WRITES) # sends the header, and then the file
 mutant(file_sendfile COPIES) # reads and writes instead
 mutant(file_sendfile LINGER_ZERO) # closes with SO_LINGER of 0 s, which throws away what is on its way
 mutant(file_sendfile BLOCKS) # waits for one client while others wait
