@@ -1,11 +1,13 @@
 """What client, nursery, guard and owner say to each other: one JSON object a packet, with descriptors beside it.
 
-The sockets are Unix ones that keep packets apart (SOCK_SEQPACKET), so nothing needs framing.
+The sockets are Unix ones that keep packets apart (SOCK_SEQPACKET), so nothing needs framing. What is too long for a
+packet is in a file in memory, which is the packet's first descriptor.
 """
 
 from __future__ import annotations
 
 import array
+import errno
 import json
 import os
 import socket
@@ -18,6 +20,8 @@ from lab import errors
 from lab.errors import BackendError, LabError
 
 _MOST_DESCRIPTORS = 253  # SCM_MAX_FD, unix(7)
+_LONGEST_PACKET = 64 * 1024  # bytes; the kernel takes no packet that is longer than the sender's buffer
+_IN_FILE = b"@"  # no JSON begins so
 _SIZE_ONLY = socket.MSG_PEEK | socket.MSG_TRUNC
 _DESCRIPTOR_SPACE = socket.CMSG_SPACE(_MOST_DESCRIPTORS * array.array("i").itemsize)
 
@@ -45,11 +49,22 @@ def send(channel: socket.socket, body: dict[str, Any], descriptors: Sequence[int
     Raises:
         ConnectionLostError: nobody is left to receive it.
     """
+    data = json.dumps(body).encode()
+    if len(data) <= _LONGEST_PACKET:
+        _send(channel, data, descriptors)
+        return
+    with open(os.memfd_create("message"), "w+b") as file:  # noqa: PTH123 - by descriptor
+        file.write(data)
+        file.flush()
+        _send(channel, _IN_FILE, [file.fileno(), *descriptors])
+
+
+def _send(channel: socket.socket, data: bytes, descriptors: Sequence[int]) -> None:
     ancillary = []
     if descriptors:
         ancillary = [(socket.SOL_SOCKET, socket.SCM_RIGHTS, array.array("i", descriptors))]
     try:
-        channel.sendmsg([json.dumps(body).encode()], ancillary, socket.MSG_NOSIGNAL)
+        channel.sendmsg([data], ancillary, socket.MSG_NOSIGNAL)
     except (BrokenPipeError, ConnectionResetError, ConnectionRefusedError) as error:
         raise ConnectionLostError(str(error)) from error
 
@@ -68,21 +83,28 @@ def receive(channel: socket.socket) -> Message:
     Raises:
         ConnectionLostError: the other side has closed.
         TimeoutError: the socket has a timeout, and it passed.
+        BackendError: the descriptors with it are more than this process may hold.
     """
     try:
         size = channel.recv_into(bytearray(1), 1, _SIZE_ONLY)  # to make room for the largest takes long
-        data, ancillary, _flags, _address = channel.recvmsg(size, _DESCRIPTOR_SPACE, socket.MSG_CMSG_CLOEXEC)
+        data, ancillary, flags, _address = channel.recvmsg(size, _DESCRIPTOR_SPACE, socket.MSG_CMSG_CLOEXEC)
     except ConnectionResetError as error:
         raise ConnectionLostError(str(error)) from error
     descriptors = array.array("i")
     for level, kind, value in ancillary:
         if (level, kind) == (socket.SOL_SOCKET, socket.SCM_RIGHTS):
             descriptors.frombytes(value[: len(value) - len(value) % descriptors.itemsize])
-    if not data:
+    if not data or flags & socket.MSG_CTRUNC:
         for descriptor in descriptors:
             os.close(descriptor)
+        if data:
+            msg = f"{os.strerror(errno.EMFILE)}: raise the limit (ulimit -n, of processes: ulimit -Hn)"
+            raise BackendError(msg)
         msg = "closed"
         raise ConnectionLostError(msg)
+    if data == _IN_FILE:
+        with open(descriptors.pop(0), "rb") as file:  # noqa: PTH123 - by descriptor
+            data = os.pread(file.fileno(), os.fstat(file.fileno()).st_size, 0)
     return Message(json.loads(data), tuple(descriptors))
 
 

@@ -17,7 +17,7 @@ from lab.backends.owned.faults import Faults
 from lab.backends.owned.impairments import Impairments
 from lab.backends.owned.ownership import Lab
 from lab.backends.owned.programs import Programs
-from lab.errors import LabError, UsageError
+from lab.errors import BackendError, LabError, UsageError
 from lab.faults.model import Mark
 from lab.netlink import namespaces, sysctl
 from lab.netlink.namespaces import Clone
@@ -87,6 +87,9 @@ class Service:
             self.watchers = [watcher for watcher in self.watchers if watcher is not connection]
             self.impairments.wires.hear_end(connection)
             connection.close()
+            return
+        except BackendError as error:
+            messages.offer(connection, messages.describe(error))
             return
         try:
             reply, descriptors = self._carry_out(request, connection)
