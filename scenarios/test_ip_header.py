@@ -9,6 +9,9 @@ import pytest
 
 from lab.checks import icmp, ip, tcp
 from lab.mutants import command, drop, sysctl
+from lab.probes import tcp_pair
+from lab.probes.tcp import read_to_any_end
+from lab.probes.tcpinfo import tcp_info
 from lab.running import Lab
 from lab.trace.icmp import FRAGMENTATION_NEEDED
 from lab.trace.ipv4 import IPv4
@@ -20,6 +23,7 @@ ETHERNET, IP_HEADER, ICMP_HEADER, TCP_HEADER = 14, 20, 8, 20
 MTU = 1500
 NARROW = 1200
 PORT = 9
+AMOUNT = 20_000  # more than a connection may begin with, and little enough for a send buffer
 
 IP_MTU_DISCOVER, IP_PMTUDISC_DO, IP_MTU = 10, 2, 14  # ip(7); Python has no names for them
 
@@ -155,3 +159,45 @@ def test_a_router_tells_the_sender_how_narrow_the_way_is(lab: Lab) -> None:
     route = client.route_to(lab["server"].address())
     assert route["metrics"][0]["mtu"] == NARROW
     assert 0 < route["expires"] <= 600
+
+
+def first_byte(segments: Trace) -> int:
+    """The sequence number with which segments begin."""
+    opening = segments[0].tcp
+    assert opening
+    return opening.seq
+
+
+@pytest.mark.topology("chain.yaml")
+@pytest.mark.book("2.3")
+@pytest.mark.mutant("the router keeps it to itself", drop("r1", "output", "icmp type destination-unreachable"))
+@pytest.mark.mutant("what is large may be fragmented", sysctl("client", "net.ipv4.ip_no_pmtu_disc", 1))
+@pytest.mark.mutant("all segments are small", command("client", "ip", "link", "set", "eth0", "mtu", str(NARROW)))
+def test_segments_become_smaller_once_a_router_has_complained(lab: Lab) -> None:
+    """In the handshake each end tells how much its own network can carry; of those between, neither knows.
+
+    So TCP begins with segments that are too large. The router drops every one of them and tells of each; the kernel
+    cuts the same bytes into smaller ones and sends them again, each of them the narrow network's MTU less the headers
+    of IP and TCP (1148 bytes of 1200, with timestamps). The programs at the ends do not notice. With a firewall that
+    drops all ICMP this would be a connection that is made, and that then carries nothing.
+    """
+    narrow(lab)
+    client, server = tcp_pair.connect(lab["client"], lab["server"])
+    with client, server, lab["client"].capture() as capture:
+        at_first = tcp_info(client)
+        client.sendall(bytes(AMOUNT))
+        client.shutdown(socket.SHUT_WR)
+        assert read_to_any_end(server) == bytes(AMOUNT)
+        at_last = tcp_info(client)
+
+    told = capture.trace.where(icmp.is_unreachable)
+    assert {(one.icmp.code, one.icmp.mtu) for one in told if one.icmp} == {(FRAGMENTATION_NEEDED, NARROW)}
+    data = capture.trace.where(ip.sent_by(lab["client"].address()), tcp.has_data)
+    large = data.where(lambda packet: header(packet).total_length > NARROW)
+    small = data.where(lambda packet: header(packet).total_length <= NARROW)
+    assert {header(packet).total_length for packet in large} == {MTU}
+    assert large[0].time_ns < told[0].time_ns < small[0].time_ns
+    assert large[-1].time_ns < small[0].time_ns
+    assert first_byte(small) == first_byte(large)
+    assert max(packet.payload_length for packet in small) == at_last.snd_mss == at_first.snd_mss - (MTU - NARROW)
+    assert at_last.pmtu == NARROW
