@@ -233,7 +233,7 @@ class Capture:
     def _read(self) -> None:
         """Take packets off the sockets as they come, so that the kernel needs to drop none."""
         assert self._feed  # noqa: S101 - `__enter__` has just made it
-        for sources in ready([*self._taps, self._feed], self._stop):
+        for sources in ready(self._taps, self._feed, self._stop):
             for source in sources:
                 if isinstance(source, Tap):
                     self._frames += source.read()
@@ -268,13 +268,14 @@ def close_all(taps: Iterable[Tap]) -> None:
         tap.socket.close()
 
 
-def ready(sources: Sequence[Tap | MarkFeed], stop: int) -> Iterator[list[Tap | MarkFeed]]:
-    """Yield those taps and feeds on which something has arrived, until the descriptor `stop` becomes readable."""
+def ready(taps: Sequence[Tap], feed: MarkFeed, stop: int) -> Iterator[list[Tap | MarkFeed]]:
+    """Yield those on which something has arrived, until the lab is down or the descriptor `stop` becomes readable."""
+    sources: list[Tap | MarkFeed] = [*taps, feed]
     by_descriptor = {source.fileno(): source for source in sources}
     poll = select.poll()
     for descriptor in (*by_descriptor, stop):
         poll.register(descriptor, select.POLLIN)
-    while True:
+    while not feed.ended:
         readable = [descriptor for descriptor, _event in poll.poll()]
         if stop in readable:
             return

@@ -297,3 +297,13 @@ def test_the_backends_that_lab_up_takes_are_those_that_there_are() -> None:
     said = execute("up", "--help").out
     assert f"--backend {{{','.join(BACKENDS)}}}" in said
     assert f"(default: {DEFAULT})" in said
+
+
+def test_what_programs_say_of_themselves_does_not_steer_the_terminal(lab_name: str, running_lab: Lab) -> None:
+    command = ("sh", "-c", "sleep 60; :", "\x1b]0;title\x07\n")
+    with running_lab["left"].start(*command):
+        out = call("inspect", lab_name).out
+        assert r"sh -c sleep 60; : \x1b]0;title\x07\n" in out
+        assert "\x1b" not in out
+        shown = json.loads(call("inspect", lab_name, "--format", "json").out)["processes"]
+        assert list(command) in [process["command"] for process in shown]

@@ -13,9 +13,10 @@ from pathlib import Path
 
 import pytest
 
+from lab.backends.netns.client import NetnsBackend
 from lab.running import Lab
 from lab.trace.pcap import read_pcap
-from tests.commands import COMMAND, Said, call, execute
+from tests.commands import COMMAND, Said, call, execute, new_name
 
 
 @contextlib.contextmanager
@@ -108,3 +109,14 @@ def test_a_missing_tool_is_named_with_its_package(lab_name: str, monkeypatch: py
     signal.signal(signal.SIGINT, before[0])
     signal.signal(signal.SIGTERM, before[1])
     assert said == Said(3, "", "lab: tcpdump is not installed; install it: apt-get install tcpdump\n")
+
+
+def test_capture_ends_with_the_lab(two_hosts_file: Path) -> None:
+    name = new_name()
+    assert call("up", str(two_hosts_file), "--name", name).code == 0
+    with capturing("--lab", name, "left", "icmp") as capture:
+        Lab(NetnsBackend().attach(name))["left"].ping("10.0.1.2")
+        assert call("down", name).code == 0
+        out, err = capture.communicate(timeout=10)
+    assert (capture.returncode, out.count(b"\n")) == (0, 2)
+    assert err == b"2 packets captured, 0 dropped by the kernel\n"

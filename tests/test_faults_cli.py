@@ -92,6 +92,12 @@ def test_settings_are_read_as_in_a_topology_file() -> None:
         settings(["delay"])
 
 
+@pytest.mark.parametrize("words", [("out=5ms", "out.delay=1ms"), ("out.delay=1ms", "out=5ms")])
+def test_a_direction_is_not_a_setting_at_the_same_time(words: tuple[str, str]) -> None:
+    with pytest.raises(UsageError, match=f'found "{words[1]}" beside another "out"'):
+        settings(words)
+
+
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [

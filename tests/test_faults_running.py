@@ -7,6 +7,7 @@ import shutil
 import subprocess
 import sys
 from collections.abc import Iterator
+from contextlib import closing
 from pathlib import Path
 
 import pytest
@@ -16,6 +17,7 @@ from lab.checks import arp, icmp, ip
 from lab.errors import UsageError
 from lab.pytest_plugin import Labs
 from lab.running import Lab
+from lab.wait import wait_until
 from tests.faulty_labs import THREE, WIRED, configuration, flags, in_vain, marks, mend, planned, reaches, up
 
 PORT = 7000
@@ -304,3 +306,14 @@ def test_a_reused_lab_whose_links_were_touched_is_not_used_again(labs: Labs) -> 
     ours.give_back(first, failed=False)
     assert ours.reused(plan, ROOT) is not first
     ours.close()
+
+
+def test_an_interface_that_is_down_gets_its_carrier_back_without_being_waited_for(lab: Lab) -> None:
+    with closing(lab.backend.watch()) as feed:
+        lab.cut("a:eth0", carrier=True)
+        lab["a"].run("ip", "link", "set", "eth0", "down").check()
+        lab.restore("a:eth0")
+        assert lab.faults().cuts == ()
+        assert [mark.text for mark in feed.read()] == ["cut a:eth0 carrier", "restore a:eth0"]
+    lab["a"].run("ip", "link", "set", "eth0", "up").check()
+    wait_until(lambda: reaches(lab["a"], lab["b"]), timeout=10, what="a to reach b again")

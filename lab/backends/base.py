@@ -69,7 +69,13 @@ class RunningProcess(Protocol):
 
 
 class MarkFeed(Protocol):
-    """Marks of what is done to a lab, as it is done."""
+    """Marks of what is done to a lab, as it is done.
+
+    Attributes:
+        ended: whether the lab is down, so that nothing will come any more.
+    """
+
+    ended: bool
 
     def fileno(self) -> int:
         """A descriptor to poll; readable when there is something to read."""

@@ -79,6 +79,7 @@ class FakeMarks:
     """See `lab.backends.base.MarkFeed`: one that never has any."""
 
     def __init__(self) -> None:
+        self.ended = False
         self._descriptor = os.eventfd(0, os.EFD_CLOEXEC)
 
     def fileno(self) -> int:

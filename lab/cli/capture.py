@@ -23,7 +23,7 @@ from lab.trace.pcap import PcapWriter
 
 
 def run(options: argparse.Namespace) -> int:
-    """Print or save packets, and print marks, until Ctrl-C or the count; then say how many there were."""
+    """Print or save packets, and print marks, until Ctrl-C, the lab's end or the count; then say how many they were."""
     stop = _end_on_signals()
     lab = Lab(attach(chosen_lab(options.lab)))
     taps = arm_all(lab.backend, lab.targets(options.target), " ".join(options.expression))
@@ -37,7 +37,7 @@ def run(options: argparse.Namespace) -> int:
             file=sys.stderr,
             flush=True,
         )
-        seen = _pump([*taps, feed], take, options.count, stop)
+        seen = _pump(taps, feed, take, options.count, stop)
         dropped = sum(tap.dropped() for tap in taps)
     print(f"{seen} packets captured, {dropped} dropped by the kernel", file=sys.stderr)
     return 0
@@ -51,16 +51,16 @@ def _end_on_signals() -> int:
     return stop
 
 
-def _pump(sources: list[Tap | MarkFeed], take: Callable[[Frame | Mark], None], count: int | None, stop: int) -> int:
-    """Hand everything on until `stop` or the count of frames ends it; what has arrived by then is still taken."""
+def _pump(taps: list[Tap], feed: MarkFeed, take: Callable[[Frame | Mark], None], count: int | None, stop: int) -> int:
+    """Hand everything on until `stop`, the lab's end or the count of frames; what has arrived then is still taken."""
     seen = 0
-    for some in ready(sources, stop):
+    for some in ready(taps, feed, stop):
         for one in _all(some):
             take(one)
             seen += isinstance(one, Frame)
             if seen == count:
                 return seen
-    for one in _all(sources):
+    for one in _all([*taps, feed]):
         take(one)
         seen += isinstance(one, Frame)
     return seen

@@ -39,10 +39,13 @@ def settings(words: Sequence[str]) -> dict[str, Any]:
             msg = f'found "{word}"; an impairment is written like delay=10ms, or out.delay=10ms for one direction'
             raise UsageError(msg)
         direction, dot, own = key.partition(".")
-        if dot:
-            found.setdefault(direction, {})[own] = _value(value)
-        else:
-            found[key] = _value(value)
+        settings_of_one = found.setdefault(direction, {}) if dot else found
+        if not isinstance(settings_of_one, dict) or isinstance(found.get(key), dict):
+            msg = (
+                f'found "{word}" beside another "{direction}"; it is either a direction, like out.delay=10ms, or a key'
+            )
+            raise UsageError(msg)
+        settings_of_one[own if dot else key] = _value(value)
     return found
 
 

@@ -15,6 +15,7 @@ from lab.faults.model import FaultState
 from lab.plan.model import Plan
 from lab.plan.text import render
 from lab.services.state import state
+from lab.spec.quoting import harmless
 
 
 def run(options: argparse.Namespace) -> int:
@@ -32,7 +33,7 @@ def run(options: argparse.Namespace) -> int:
         states = [(service.node, service.name, state(service), str(service.pid)) for service in services]
         print(table(("NODE", "SERVICE", "STATE", "PID"), states))
     print("\n".join(["", *fault_lines(faults, lab.plan)]))
-    rows = [(str(process["pid"]), process["node"], " ".join(process["command"])) for process in processes]
+    rows = [(str(process["pid"]), process["node"], harmless(" ".join(process["command"]))) for process in processes]
     print()
     print(table(("PID", "NODE", "COMMAND"), rows) if rows else "no processes")
     return 0

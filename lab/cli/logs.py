@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import math
+import sys
 from contextlib import ExitStack
 from typing import IO
 
@@ -11,6 +12,7 @@ from lab.backends.base import RunningLab
 from lab.backends.owned.client import attach
 from lab.cli.chosen import chosen_lab
 from lab.services.service import Service, service_of, services_in
+from lab.spec.quoting import harmless
 from lab.wait import wait_until
 
 
@@ -45,7 +47,8 @@ def _follow(lab: RunningLab, logs: dict[IO[bytes], str]) -> bool:
 
 
 def _print_new(logs: dict[IO[bytes], str]) -> None:
-    """Print what was added to each log."""
+    """Print what was added to each log; on a terminal, which it is not to steer, with controls escaped."""
     for file, prefix in logs.items():
-        for line in file.read().decode(errors="replace").splitlines(keepends=True):
-            print(f"{prefix}{line}", end="", flush=True)
+        for line in file:
+            text = line.decode(errors="replace")
+            print(prefix + (harmless(text, keep="\t\n") if sys.stdout.isatty() else text), end="", flush=True)

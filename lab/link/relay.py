@@ -73,6 +73,10 @@ class Relay:
                 msg = "the lab went down meanwhile"
                 raise BackendError(msg)
 
+    def forget(self) -> None:
+        """Drop what is on its way; only for `obey` of `run`."""
+        self._on_the_way.clear()
+
     def run(self, control: int, obey: Callable[[], bool]) -> None:
         """Carry frames until told to stop, and then what is on its way already.
 

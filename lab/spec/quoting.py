@@ -1,4 +1,4 @@
-"""Showing what was found in an untrusted file: escaped, and cut to a sane length."""
+"""Showing what untrusted files and programs say: escaped, and cut to a sane length."""
 
 from __future__ import annotations
 
@@ -15,8 +15,13 @@ def escape(text: str, limit: int = _LIMIT) -> str:
 
     No more than `limit` characters of it are kept; a cut is shown as `...`.
     """
-    kept = "".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in text[:limit])
+    kept = harmless(text[:limit])
     return kept if len(text) <= limit else kept + "..."
+
+
+def harmless(text: str, keep: str = "") -> str:
+    """Return `text` with all that could steer a terminal escaped, but for the characters to keep."""
+    return "".join(c if c.isprintable() or c in keep else c.encode("unicode_escape").decode() for c in text)
 
 
 def show(value: object) -> str:

@@ -49,7 +49,7 @@ class Carrier:
         self.relay = Relay(zip(self.wires, self._ends, strict=True))
 
     def run(self) -> None:
-        """Carry frames until the channel closes."""
+        """Carry frames until the channel closes, or until told to hand the wires over, with nothing on its way."""
         try:
             self.relay.run(self._channel.fileno(), self._obey)
         finally:
@@ -62,8 +62,11 @@ class Carrier:
         try:
             message = messages.receive(self._channel)
         except messages.ConnectionLostError:
+            self.relay.forget()  # the lab is down: nothing of it may live until the last frame would have arrived
             return False
         body = message.body
+        if "finish" in body:
+            return False
         self.wires[body["impair"]].impair(impairment(body["out"]), impairment(body["incoming"]))
         for descriptor in message.descriptors:  # whose end tells who asked that it is done
             os.close(descriptor)

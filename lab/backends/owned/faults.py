@@ -152,15 +152,18 @@ class Faults:
         if (wanted.silent, wanted.between) != (self.cuts.silent, self.cuts.between):
             pairs = (tuple(map(self._ports, pair)) for pair in wanted.between)
             bridging.drop(self._ports(wanted.silent), ((one, other) for one, other in pairs))
-        self._set_carrier(wanted.without_carrier - self.cuts.without_carrier, there=False)
-        self._set_carrier(self.cuts.without_carrier - wanted.without_carrier, there=True)
-        self.cuts = wanted
+        unplugged = wanted.without_carrier - self.cuts.without_carrier
+        plugged = self.cuts.without_carrier - wanted.without_carrier
+        self._set_carrier(unplugged, there=False)
+        self._set_carrier(plugged, there=True)
+        self.cuts = wanted  # even if nobody notices
+        self._await_carrier(unplugged, there=False)
+        self._await_carrier(plugged, there=True)
         return True
 
     def _set_carrier(self, places: Places, *, there: bool) -> None:
         for place in sorted(places):
             plugs.set_carrier(self.built, place, self._port(place), there=there)
-        self._await_carrier(places, there=there)
 
     def _kill(self, name: str) -> bool:
         node = self._planned(name)

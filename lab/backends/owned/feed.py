@@ -13,6 +13,7 @@ class OwnedFeed:
 
     def __init__(self, connection: socket.socket) -> None:
         connection.setblocking(False)  # noqa: FBT003 - the socket module's own signature
+        self.ended = False
         self._connection = connection
         self.fileno = connection.fileno
         self.close = connection.close
@@ -23,5 +24,8 @@ class OwnedFeed:
         while True:
             try:
                 marks.append(Mark(**messages.receive(self._connection).body))
-            except (BlockingIOError, messages.ConnectionLostError):  # the latter: the lab is down, nothing will come
+            except BlockingIOError:
+                return marks
+            except messages.ConnectionLostError:
+                self.ended = True
                 return marks

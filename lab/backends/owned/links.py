@@ -204,7 +204,7 @@ def _shape(switches: Switches, node: str, interface: PlannedInterface, *, netem:
 def _await_carrier(switches: Switches, node: str, interface: PlannedInterface) -> None:
     """Return when frames pass again; at once where the node's interface is down anyway."""
     with namespaces.entered(switches.nodes[node].net, Clone.NET, switches.own):
-        if not _flags(interface.name) & _UP:
+        if not is_up(interface.name):
             return
     new = [f"{interface.port}n", f"{interface.port}x", interface.port]
     wait_until(
@@ -212,6 +212,11 @@ def _await_carrier(switches: Switches, node: str, interface: PlannedInterface) -
         timeout=_READY_SECONDS,
         what=f"{node}:{interface.name} to carry packets",
     )
+
+
+def is_up(name: str) -> bool:
+    """Whether an interface of the calling thread's network namespace is meant to be up, with a carrier or not."""
+    return bool(_flags(name) & _UP)
 
 
 def _flags(name: str) -> int:

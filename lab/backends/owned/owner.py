@@ -47,7 +47,7 @@ def _come_up(lab: Lab, own_process: int) -> Service:
             messages.send(lab.client, {"step": name})
 
     built = lab.maker.build(lab, on_step)
-    registry.write(lab.entry, registry.ENTRANCE, lab.maker.entrance(lab, built, own_process), 0o700)
+    registry.write(lab.entry, registry.ENTRANCE, lab.maker.entrance(lab, built, own_process), 0o600)
     service = Service(lab, built, registry.listen(lab.entry))
     service.impairments.start()
     return service

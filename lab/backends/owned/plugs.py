@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import socket
 
+from lab.backends.owned import links
 from lab.backends.owned.built import Built
 from lab.faults.places import Place
 from lab.netlink import namespaces, rtnetlink
@@ -36,7 +37,7 @@ def set_carrier(built: Built, place: Place, port: str, *, there: bool) -> None:
 
 
 def await_carrier(built: Built, place: Place, port: str, *, there: bool) -> None:
-    """Return once an interface has noticed, and if it has its carrier, frames pass.
+    """Return once an interface has noticed, and if it has its carrier, frames pass; at once if it is down anyway.
 
     Raises:
         WaitTimeoutError: that never happens.
@@ -44,6 +45,8 @@ def await_carrier(built: Built, place: Place, port: str, *, there: bool) -> None
     node, interface = place
     with rtnetlink.open_socket() as switch:
         with namespaces.entered(built.nodes[node].net, Clone.NET, built.home.net):
+            if not links.is_up(interface):
+                return
             inside, index = rtnetlink.open_socket(), socket.if_nametoindex(interface)
         with inside:
             ends = {socket.if_nametoindex(name) for name in (port, _end(port))} if there else set()

@@ -4,7 +4,7 @@
         plan.json              what was built
         owner.json             process ids, when, from what file
         control.sock           where the owner listens
-        enter                  runs a program in a node: enter NODE PROGRAM [ARGUMENT...]
+        enter                  runs a program in a node: sh enter NODE PROGRAM [ARGUMENT...]
         lock                   held as long as the guard or the owner lives
         nodes/                 an empty folder; the lab mounts its own files there, in its own mount namespace
 

@@ -2,7 +2,8 @@
 
 Frames are carried by a process of the owner's own, until a client asks for the wires to program them; when that
 client is gone, by a new process. Whoever it is has the wires' descriptors and a channel: on it come changes of
-impairments, each with a pipe that is closed once it has been made, and the channel's end is the end of the job.
+impairments, each with a pipe that is closed once it has been made, and the channel's end is the end of the job: at
+once, unless it was to finish first.
 """
 
 from __future__ import annotations
@@ -89,6 +90,8 @@ class Wires:
         if self.is_lent:
             msg = f'the wires of lab "{self.plan.name}" are in the hands of another program; only one can have them'
             raise UsageError(msg)
+        if self.channel is not None:
+            messages.offer(self.channel, {"finish": True})
         self._end_process()
         self.channel, self.is_lent, self.failure = client, True, ""
         body, descriptors = self._everything()
