@@ -13,6 +13,7 @@ from lab.plan.model import Plan
 from lab.plan.planner import plan
 from lab.services import kinds
 from lab.services.kind import Kind, Place, Program
+from lab.services.state import ending
 from lab.services.table import KINDS
 
 LAB = """\
@@ -139,3 +140,18 @@ def test_a_plan_with_services_survives_json() -> None:
     made = planned("nginx: {pages: {a.html: b}}")
     assert Plan.from_data(made.to_data()) == made
     assert hash(Plan.from_data(made.to_data())) == hash(made)
+
+
+def test_dnsmasq_knows_all_nodes_whatever_they_are_called_but_no_loopback_address() -> None:
+    text = LAB.replace("SERVICE", "dnsmasq: ").replace("  dns:", "  localhost2: {networks: {lan: }}\n  dns:")
+    made = plan(loads(text, "lab.yaml", kinds))
+    place = Place(made, made.nodes[0], "dnsmasq", "dnsmasq", Path("/topologies"), Path("/nowhere"))
+    files = kinds()["dnsmasq"].model_validate({}).program(place).files
+    (hosts,) = (text for path, text in files.items() if path.endswith("/hosts"))
+    assert "localhost2" in hosts
+    assert "127.0.0.1" not in hosts
+
+
+@pytest.mark.parametrize(("code", "said"), [(3, "exit code 3"), (-9, "SIGKILL"), (-40, "signal 40")])
+def test_an_end_is_told_in_words_whatever_the_signal(code: int, said: str) -> None:
+    assert ending(code).endswith(said)

@@ -16,4 +16,12 @@ def state(service: ServiceStatus) -> str:
 
 def ending(exit_code: int) -> str:
     """Return how a program ended."""
-    return f"ended by {signal.Signals(-exit_code).name}" if exit_code < 0 else f"ended with exit code {exit_code}"
+    return f"ended by {_name(-exit_code)}" if exit_code < 0 else f"ended with exit code {exit_code}"
+
+
+def _name(number: int) -> str:
+    """Return the name of a signal; most real-time signals have none."""
+    try:
+        return signal.Signals(number).name
+    except ValueError:
+        return f"signal {number}"
