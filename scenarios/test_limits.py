@@ -4,20 +4,27 @@ left (clients) ── lan ── right (server)
 """
 
 import socket
-from contextlib import ExitStack
+import sys
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
 
 import pytest
 
 from lab.mutants import Closeable, sysctl
 from lab.probes import tcp
+from lab.process import Process
 from lab.running import Lab
 from lab.wait import comes_true
 
 PORT = 7
 CLIENTS = 30
 LIMIT = 20
-RECEIVE = "net.ipv4.tcp_rmem"
+RECEIVE, SEND = "net.ipv4.tcp_rmem", "net.ipv4.tcp_wmem"
 SMALL, LARGE = "4096 16384 16384", "4096 131072 4000000"
+
+FILES = 4000
+OPENED, COPIED = "os.open(os.devnull, os.O_RDONLY)", "os.dup(0)"
+OPENER = f"import os, signal; [{OPENED} for _ in range({FILES})]; print('opened', flush=True); signal.pause()"
 
 
 def open_descriptors(lab: Lab, process: int) -> int:
@@ -64,16 +71,71 @@ def test_a_server_without_descriptors_leaves_clients_waiting_until_it_gets_more(
             assert tcp.read_exactly(client, 1) == b"x"
 
 
-def taken(lab: Lab) -> int:
-    """How much a client gets rid of whose server reads nothing."""
+def open_files(lab: Lab) -> int:
+    """How many files are open on the whole machine: the first figure of file-nr (proc_sys_fs(5))."""
+    return int(lab["right"].run("cat", "/proc/sys/fs/file-nr").check().stdout.split()[0])
+
+
+def more_files(lab: Lab, program: str) -> int:
+    """How many more there are while a program has FILES descriptors more."""
+    before = open_files(lab)
+    with lab["right"].start("prlimit", "--nofile=4096:4096", sys.executable, "-c", program) as opener:
+        assert comes_true(lambda: "opened" in opener.stdout, timeout=10)
+        return open_files(lab) - before
+
+
+def copying(lab: Lab) -> Closeable | None:
+    """Let programs copy a descriptor where they would open a file."""
+    start = lab["right"].start
+
+    def start_copying(*arguments: str) -> Process:
+        return start(*(argument.replace(OPENED, COPIED) for argument in arguments))
+
+    lab["right"].start = start_copying  # type: ignore[method-assign, assignment]
+    return None
+
+
+@pytest.mark.topology("two-hosts.yaml")
+@pytest.mark.book("16.1")
+@pytest.mark.mutant("descriptors are copied instead", copying)
+def test_what_is_open_anywhere_counts_for_the_machines_limit(lab: Lab) -> None:
+    """fs.file-max is the second limit, for all programs together. There is one of it: a namespace has none of its own.
+
+    So nobody reaches it here, where it would be reached for everybody: no program but root's could open anything any
+    more (ENFILE). The book raises it. Today's kernels allow as many files as take a tenth of the memory, a hundred
+    thousand for each gigabyte, and a process meets its own limit long before. Counted are open files: copies of a
+    descriptor (dup(2), fork(2)) are of one and the same, though each counts for the limit of its process.
+
+    Others open and close files meanwhile, so it is tried until they do not hide what is to be seen.
+    """
+    assert comes_true(lambda: FILES * 0.8 < more_files(lab, OPENER) < FILES * 1.2, timeout=10)
+    assert comes_true(lambda: abs(more_files(lab, OPENER.replace(OPENED, COPIED))) < FILES * 0.2, timeout=10)
+    most = int(lab["right"].run("cat", "/proc/sys/fs/file-max").check().stdout)
+    assert open_files(lab) + FILES < most
+
+
+@contextmanager
+def stalled(lab: Lab) -> Iterator[int]:
+    """A client whose server reads nothing, and that can get rid of no more; how much it has got rid of."""
     with lab["right"].socket(socket.AF_INET, socket.SOCK_STREAM) as listener:
         listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         listener.bind(("", PORT))
         listener.listen()
         with lab["left"].connect(lab["right"].address(), PORT) as client:
-            sent = tcp.send_until_stalled(client, bytes(64 << 20))
+            yield tcp.send_until_stalled(client, bytes(64 << 20))
             tcp.reset(client)
-            return sent
+
+
+def taken(lab: Lab) -> int:
+    """How much a client gets rid of whose server reads nothing."""
+    with stalled(lab) as sent:
+        return sent
+
+
+def kept(lab: Lab) -> int:
+    """How much of that is still on the client's side."""
+    with stalled(lab):
+        return next(one.send_queue for one in lab["left"].sockets() if one.remote[1] == PORT)
 
 
 @pytest.mark.topology("two-hosts.yaml", sysctls={"right": {RECEIVE: SMALL}})
@@ -88,3 +150,18 @@ def test_what_is_kept_for_a_server_that_does_not_read_has_a_limit(lab: Lab) -> N
     before = taken(lab)
     lab["right"].sysctl(RECEIVE, LARGE)
     assert taken(lab) > 3 * before
+
+
+@pytest.mark.topology("two-hosts.yaml", sysctls={"left": {SEND: SMALL}})
+@pytest.mark.book("16.2")
+@pytest.mark.mutant("the buffer has room from the beginning", sysctl("left", SEND, LARGE))
+def test_what_is_kept_for_a_peer_that_takes_nothing_has_a_limit(lab: Lab) -> None:
+    """tcp_wmem: the same three figures for what a program has sent, and nobody has acknowledged.
+
+    send(2) takes so much and then blocks, or fails with EAGAIN. That it took something only means that there was room
+    for it. Between the first size and the largest the kernel gives as much as the congestion window asks for. (It looks
+    whether there is room before it takes a block, so the last one may stand out.)
+    """
+    before = kept(lab)
+    lab["left"].sysctl(SEND, LARGE)
+    assert kept(lab) > 3 * before
