@@ -40,6 +40,10 @@ class LabExistsError(LabError):
     """A lab of that name is up already."""
 
 
+class LabUnreadyError(LabError):
+    """A lab that is only coming up, or is going down, and cannot do what is asked of it."""
+
+
 class BackendError(LabError):
     """The lab could not be built, or was lost while it ran."""
 

@@ -40,13 +40,13 @@ class Faults:
     def __init__(self) -> None:
         self.left = 0
 
-    def arm(self, create: Callable[[str, str, str], registry.Entry]) -> Callable[[str, str, str], registry.Entry]:
-        def armed(name: str, plan: str, source: str) -> registry.Entry:
+    def arm(self, create: Callable[..., registry.Entry]) -> Callable[..., registry.Entry]:
+        def armed(name: str, plan: str, source: str, guard: int) -> registry.Entry:
             if name.startswith(FAULTY):
                 self.left = int(name.removeprefix(FAULTY))
             elif name == ODD:
                 setattr(namespaces, "unshare", _in_odd_surroundings(namespaces.unshare))  # noqa: B010 - for mypy
-            return create(name, plan, source)
+            return create(name, plan, source, guard)
 
         return armed
 

@@ -33,7 +33,7 @@ def run(message: messages.Message, maker: Maker) -> None:
         with open(plan_descriptor, encoding="utf-8") as file:  # noqa: PTH123 - by descriptor
             text = file.read()
         plan = Plan.from_data(json.loads(text))
-        entry = registry.create(plan.name, text, message.body["source"])
+        entry = registry.create(plan.name, text, message.body["source"], guard=os.getpid())
     except LabError as error:
         messages.send(client, messages.describe(error))
         return

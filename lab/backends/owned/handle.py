@@ -3,31 +3,27 @@
 from __future__ import annotations
 
 import os
-import signal
 import socket
 from collections.abc import Mapping, Sequence
-from contextlib import suppress
 from dataclasses import asdict
 from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from lab.backends.base import ServiceStatus
-from lab.backends.owned import messages, registry
+from lab.backends.owned import ending, messages, registry
 from lab.backends.owned.asking import ask, closes
 from lab.backends.owned.feed import OwnedFeed
 from lab.backends.owned.process import OwnedProcess
 from lab.errors import BackendError
 from lab.faults.model import Fault, FaultState
 from lab.plan.model import Impairment, Plan
-from lab.wait import wait_until
 
 if TYPE_CHECKING:
     from lab.backends.owned.borrowed import BorrowedWires
     from lab.link.instrument import Link
 
 _OBEYS_WITHIN = 5.0  # seconds
-_MOST_TOLD = 4096  # bytes
 
 
 class OwnedLab:
@@ -190,30 +186,9 @@ class OwnedLab:
         return ("/bin/sh", str(registry.root() / self.name / registry.ENTRANCE), node)
 
     def down(self, timeout: float = 30.0) -> None:
-        """Take the lab down; wait for its guard's pipe to close, which is the last thing that happens.
-
-        An owner that does not answer, or does not end, is killed, and its guard clears up.
-        """
+        """Take the lab down, also one that is only coming up; return when nothing of it is left."""
         try:
-            owner = registry.owner_of(self.name)["owner"]
-            with registry.connect(self.name) as connection:
-                connection.settimeout(timeout)
-                try:
-                    (gone,) = ask(connection, {"do": "down"}).descriptors
-                except TimeoutError:
-                    os.kill(owner, signal.SIGKILL)
-                    wait_until(lambda: self.name not in registry.names(), timeout=timeout, what="a killed lab to go")
-                    return
-            ended = closes(gone, timeout)
-            if not ended:
-                with suppress(ProcessLookupError):  # it has ended, and its guard has much to clear away
-                    os.kill(owner, signal.SIGKILL)
-                ended = closes(gone, timeout)
-            left = os.read(gone, _MOST_TOLD).decode() if ended else f"it is not gone after {2 * timeout:g} s"
-            os.close(gone)
-            if left:
-                msg = f'lab "{self.name}": {left}'
-                raise BackendError(msg)
+            ending.end(self.name, timeout)
         finally:
             if self._borrowed:
                 self._borrowed.close()

@@ -26,7 +26,7 @@ from pathlib import Path
 from typing import Any
 
 from lab.backends.owned import folders
-from lab.errors import LabExistsError, UsageError
+from lab.errors import LabExistsError, LabUnreadyError, UsageError
 from lab.plan.model import Plan
 
 ENTRANCE = "enter"
@@ -58,12 +58,13 @@ def root() -> Path:
     return Path(tempfile.gettempdir()) / f"lab-{os.geteuid()}"
 
 
-def create(name: str, plan: str, source: str) -> Entry:
+def create(name: str, plan: str, source: str, guard: int | None = None) -> Entry:
     """Claim the name of a lab and return its folder, locked.
 
     Args:
         plan: as JSON.
         source: the topology file.
+        guard: the process to be asked, by SIGTERM, to end the lab while it comes up.
 
     Raises:
         LabExistsError: a lab of that name is up.
@@ -81,7 +82,7 @@ def create(name: str, plan: str, source: str) -> Entry:
         try:
             temporary = Path(tempfile.mkdtemp(prefix=".new-", dir=parent))
             with _removed_on_failure(temporary):
-                entry = _fill(temporary, name, plan, source)
+                entry = _fill(temporary, plan, {"name": name, "source": source, "guard": guard})
                 temporary.rename(final)
         except OSError as error:
             raise folders.cannot_write(parent, error) from error
@@ -155,6 +156,7 @@ def connect(name: str) -> socket.socket:
 
     Raises:
         UsageError: there is no such lab.
+        LabUnreadyError: its owner does not listen yet, or no more.
     """
     channel = socket.socket(socket.AF_UNIX, socket.SOCK_SEQPACKET)
     try:
@@ -162,9 +164,12 @@ def connect(name: str) -> socket.socket:
             channel.connect(f"{folder}/control.sock")
     except OSError as error:
         channel.close()
-        if error.errno in (errno.ENOENT, errno.ECONNREFUSED, errno.ENOTDIR):
+        if error.errno not in (errno.ENOENT, errno.ECONNREFUSED, errno.ENOTDIR):
+            raise
+        if name not in names():
             raise no_such_lab(name) from error
-        raise
+        msg = f'lab "{name}" is still coming up, or going down: wait for that, or take it down: lab down {name}'
+        raise LabUnreadyError(msg) from error
     return channel
 
 
@@ -190,11 +195,11 @@ def listen(entry: Entry) -> socket.socket:
     return channel
 
 
-def _fill(folder: Path, name: str, plan: str, source: str) -> Entry:
+def _fill(folder: Path, plan: str, facts: dict[str, Any]) -> Entry:
     entry = Entry(folder, os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC), folders.lock(folder))
     (folder / "nodes").mkdir()
     (folder / "plan.json").write_text(plan)
-    write_owner(entry, {"name": name, "source": source})
+    write_owner(entry, facts)
     return entry
 
 
