@@ -31,7 +31,7 @@ nodes:
   proxy:
     networks: {lan: 10.0.1.3}
     resolver: dns
-    services: {squid: {refuse: [bad.test], needs: dns}}
+    services: {squid: {refuse: [very.bad.test, Bad.test], needs: dns}}
   web:
     networks: {dmz: 10.0.2.80}
     names: [static.test]
@@ -156,7 +156,8 @@ def test_iperf3_measures(balanced: Lab) -> None:
     # It makes a file for each stream, in the node's own /tmp.
     own = {"TMPDIR": "/tmp"}  # noqa: S108
     balanced["client"].run("iperf3", "--client", "two", "--bytes", "100K", cwd="/", environment=own).check()
-    assert "Accepted connection from" in balanced["two"].services["iperf3"].log.read_text()
+    log = balanced["two"].services["iperf3"].log
+    wait_until(lambda: "Accepted connection from" in log.read_text(), timeout=10, what="the server's account")
 
 
 def test_sshd_lets_every_node_in_with_the_labs_own_key(balanced: Lab) -> None:

@@ -104,7 +104,7 @@ class Service:
         tool = self.check()
         taken = [str(port) for port in program.ports if self._is_open(port)]
         if taken:
-            msg = f"{self}: {taken[0]} is taken already; lab exec {self.node} -- ss -lntup shows by what"
+            msg = f"{self}: {taken[0]} is taken already; {self._suspects()}"
             raise UsageError(msg)
         if program.unprivileged:  # it is to listen below 1024 all the same
             self._lab.sysctl(self.node, "net.ipv4.ip_unprivileged_port_start", "0")
@@ -187,6 +187,13 @@ class Service:
 
     def _environment(self) -> dict[str, str]:
         return {"PATH": search_path(), "HOME": "/run", "LC_ALL": "C.UTF-8", **dict(self._node.environment)}
+
+    def _suspects(self) -> str:
+        """Say who may have a port of its; a lab that fails to come up is gone before anybody can look."""
+        running = [one.name for one in self._lab.services() if one.node == self.node and one.exit_code is None]
+        if running:
+            return f"services that run in {self.node}: {', '.join(running)}"
+        return f"lab exec {self.node} -- ss -lntup shows by what"
 
     def _is_open(self, port: Port) -> bool:
         with self._lab.socket(self.node, socket.AF_NETLINK, socket.SOCK_RAW, NETLINK_SOCK_DIAG) as channel:

@@ -49,7 +49,8 @@ class Squid(Kind):
         """Return what to run."""
         resolver = f"dns_nameservers {place.resolver}" if place.resolver else "dns_nameservers none"
         # A domain below another one that is refused would keep squid from starting.
-        widest = [name for name in self.refuse if not any(name.endswith(f".{other}") for other in self.refuse)]
+        refused = [name.lower() for name in self.refuse]
+        widest = [name for name in refused if not any(name.endswith(f".{other}") for other in refused)]
         refusals = "".join(f"acl refused dstdomain .{name}\n" for name in dict.fromkeys(widest))
         text = _CONFIGURATION.format(
             port=self.port,

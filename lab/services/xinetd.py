@@ -77,7 +77,8 @@ class Xinetd(Kind):
             for port, command in self.ports.items()
         )
         return Program(
-            arguments=("xinetd", "-dontfork", "-stayalive", "-f", path, "-pidfile", f"{place.home}/pid"),
+            # What it says of itself goes to syslog by default, which no node has.
+            arguments=("xinetd", "-dontfork", "-filelog", "/dev/stderr", "-f", path, "-pidfile", f"{place.home}/pid"),
             files={path: _DEFAULTS + "".join(services)},
             ports=tuple(Port("tcp", int(port)) for port in self.ports),
         )
