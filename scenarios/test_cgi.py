@@ -280,6 +280,18 @@ def test_beyond_its_limits_the_server_says_so(lab: Lab, deploy: Deploy) -> None:
             assert tcp.read_to_end(client) == b""
 
 
+@pytest.mark.mutant("it accepts all the same", faulty("cgi_server", "CGI_NO_ROOM"))
+def test_at_its_limit_of_connections_it_lets_clients_wait(lab: Lab, deploy: Deploy) -> None:
+    """Two who say nothing are all that there is room for; the third is connected by the kernel, and waits in its queue.
+
+    It is served as soon as one of the others has gone.
+    """
+    with deploy("--most-connections", "2"), send(lab, b"") as first, send(lab, b""), send(lab, get("/hello")) as third:
+        assert status_on(third, timeout=0.5) == 0
+        first.close()
+        assert status_on(third) == 200
+
+
 @pytest.mark.mutant("SIGTERM ends what has begun", faulty("cgi_server", "CGI_NO_DRAIN"))
 def test_what_has_begun_is_completed_before_the_server_ends(lab: Lab, deploy: Deploy) -> None:
     """SIGTERM: no new connections, idle ones are closed, and a program that runs may come to its end."""

@@ -95,8 +95,16 @@ def results_of(text: str) -> Any:
     latency = found["latency_us"]
     assert found["requests"] == found["answered"] + sum(found["errors"].values())
     assert found["answered"] == sum(count for _, count in latency["buckets"])
+    for rate, count in (("requests", "answered"), ("bytes", "bytes"), ("connects", "connects")):
+        assert_rate(found[f"{rate}_per_second"], found[count], found["seconds"])
     assert latency["p50"] <= latency["p90"] <= latency["p99"] <= latency["p99.9"] <= latency["max"]
     return found
+
+
+def assert_rate(rate: float, count: int, seconds: float) -> None:
+    """A rate is the count over the time, as far as one can tell by numbers that are rounded to thousandths."""
+    rounded = 0.0006
+    assert (rate - rounded) * (seconds - rounded) <= count <= (rate + rounded) * (seconds + rounded)
 
 
 def says(*pieces: bytes, goes_on: bool = True) -> Answer:

@@ -4,6 +4,7 @@ client1, client2 ── front ── balancer ── back ── web1, web2, web
 """
 
 import json
+import re
 import select
 import signal
 import socket
@@ -125,6 +126,18 @@ def is_reset(lab: Lab) -> bool:
     return False
 
 
+def refused(lab: Lab) -> tuple[str, int]:
+    """Be refused, and return the address of who was."""
+    client = lab["client1"]
+    with client.socket(socket.AF_INET, socket.SOCK_STREAM) as connection, suppress(ConnectionResetError):
+        connection.settimeout(PATIENCE)
+        connection.bind((client.address(), 0))  # a reset takes away only a port that connect(2) has chosen
+        host, port = connection.getsockname()
+        connection.connect((lab["balancer"].address("front"), PORT))
+        connection.recv(1)
+    return host, port
+
+
 def ask(lab: Lab, backends: Backends, client: str = "client1") -> str:
     """Return the name of the backend that answers a client, whole connections long."""
     with call(lab, client) as connection:
@@ -148,6 +161,16 @@ def listens(lab: Lab, process: int) -> bool:
     """Whether a process has the listening socket, so that it may accept from it."""
     opened = proc.descriptors(lab["balancer"], process).values()
     return any(f"socket:[{one.inode}]" in opened for one in lab["balancer"].sockets() if one.state == "LISTEN")
+
+
+def at(address: tuple[str, int]) -> str:
+    return f"{address[0]}:{address[1]}"
+
+
+def connections_in(log: str) -> list[str]:
+    """The lines of connections, without the seconds that they took."""
+    line = re.compile(r"(\S+:\d+ \S+ \d+ \d+) \d+\.\d{3} (.+)")
+    return [" ".join(found.groups()) for found in map(line.fullmatch, log.splitlines()) if found]
 
 
 def counters(process: Process) -> dict[str, object]:
@@ -412,6 +435,41 @@ def test_its_counters_say_who_served_how_many(lab: Lab) -> None:
     assert [one["address"] for one in each] == [f"{lab[name].address()}:{PORT}" for name in NAMES]
     assert sorted(one["connections"] for one in each) in ([1, 2, 3], [2, 2, 2])
     assert all(one["lives"] for one in each)
+
+
+@pytest.mark.book("springsnail")
+@pytest.mark.topology("springsnail.yaml", reuse=True)
+@pytest.mark.mutant("the line is written when nothing is known yet", faulty("balancer", "LOGS_TOO_EARLY"))
+def test_its_log_says_who_went_where_and_how_it_ended(lab: Lab) -> None:
+    """A line for each connection, at its end: client, server, bytes up and down, seconds, and how it ended.
+
+    The servers' own logs know the balancer's address only, so nobody else can tell who it was.
+    """
+    lines = []
+    with balanced(lab, SELDOM) as (process, backends):
+        for end, how in ((socket.socket.close, "done"), (tcp.reset, "reset by server")):
+            with call(lab) as client:
+                name, served = backends.next()
+                served.sendall(b"answer")
+                assert tcp.read_exactly(client, 6) == b"answer"
+                lines.append(f"{at(client.getsockname())} {at((lab[name].address(), PORT))} 8 6 {how}")
+                end(served)
+                tcp.read_to_any_end(client)
+        backends.die(*NAMES)
+        lines.append(f"{at(refused(lab))} - 0 0 refused")
+        assert comes_true(lambda: len(connections_in(process.stderr)) == len(lines))
+        assert connections_in(process.stderr) == lines
+
+
+@pytest.mark.book("springsnail")
+@pytest.mark.topology("springsnail.yaml", reuse=True)
+@pytest.mark.mutant("it writes them all the same", faulty("balancer", "LOGS_UNASKED"))
+def test_its_log_can_be_left_out(lab: Lab) -> None:
+    """A line for each connection costs something, and where another program keeps the books nobody reads it."""
+    with balanced(lab, SELDOM, "access-log off") as (process, backends):
+        ask(lab, backends)
+        assert comes_true(lambda: counters(process)["active"] == 0)
+        assert connections_in(process.stderr) == []
 
 
 @pytest.mark.book("springsnail")

@@ -6,6 +6,7 @@ left (client) ── lan ── right (server)
 import json
 import signal
 import socket
+import time
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
@@ -52,6 +53,11 @@ def status(lab: Lab, target: str = "/") -> int:
 def open_sockets(lab: Lab) -> int:
     """How many connections the server's machine has open to the client."""
     return sum(one.local[1] == 80 and one.state in {"ESTABLISHED", "CLOSE_WAIT"} for one in lab["right"].sockets())
+
+
+def queued(lab: Lab) -> int:
+    """How many connections wait for the server to accept them."""
+    return sum(one.receive_queue for one in lab["right"].sockets() if one.state == "LISTEN")
 
 
 @pytest.mark.mutant("what came behind a request is forgotten", faulty("web_server", "PIPELINE_LOST"))
@@ -270,13 +276,49 @@ def test_without_descriptors_it_lets_clients_wait_and_does_not_spin(lab: Lab, si
     ):
         lab["right"].wait_listening(80, server)
         clients = [stack.enter_context(dialogue(lab)) for _ in range(20)]
-        assert comes_true(lambda: any(one.state == "LISTEN" and one.receive_queue for one in lab["right"].sockets()))
+        assert comes_true(lambda: queued(lab) > 0)
         before = proc.processor_ticks(lab["right"], server.pid)
         assert not comes_true(lambda: proc.processor_ticks(lab["right"], server.pid) - before > 20, timeout=1)
         for client in clients[:15]:
             client.connection.close()
         answer = clients[-1].ask(get("/", ("Connection", "close")))
         assert answer and answer.status == 200
+
+
+@pytest.mark.mutant("it accepts all the same", faulty("web_server", "NO_LIMIT"))
+def test_at_its_limit_of_connections_it_lets_clients_wait(lab: Lab, site: Path) -> None:
+    """The third client is connected by the kernel, and waits in the queue of the listening socket, request and all.
+
+    The server does not look at it when it serves one of the two whom it has; when one of them goes it does.
+    """
+    with serving(lab, site, "--connections", "2"), dialogue(lab) as first, dialogue(lab) as second:
+        assert first.ask(get("/")) and second.ask(get("/"))
+        with dialogue(lab) as third:
+            third.send(get("/page.html", ("Connection", "close")))
+            assert first.ask(get("/"))
+            assert queued(lab) == 1
+            second.connection.close()
+            answer = third.response()
+            assert answer and answer.status == 200
+        assert first.ask(get("/"))
+
+
+@pytest.mark.mutant("it waits for its slowest reader", faulty("web_server", "DRAINS_FOR_EVER"))
+def test_a_reader_that_does_not_read_holds_a_stop_up_for_a_limited_time(lab: Lab, site: Path) -> None:
+    """Whoever is sent something when SIGTERM comes may take it, but not for as long as it likes.
+
+    Its connection ends with the server, in the middle of the answer: by its Content-Length it can tell.
+    """
+    limits = ("--drain-timeout", "0.5", "--idle-timeout", "3600")
+    with serving(lab, site, *limits) as server, dialogue(lab) as stuck:
+        stuck.send(get("/huge.bin"))
+        assert stuck.connection.recv(1, socket.MSG_PEEK)
+        began = time.monotonic()
+        server.signal(signal.SIGTERM)
+        assert comes_true(lambda: server.exit_code is not None, timeout=10)
+        assert time.monotonic() - began >= 0.5
+        assert server.exit_code == 0
+        assert len(tcp.read_to_any_end(stuck.connection)) < 5 << 30
 
 
 @pytest.mark.mutant("it stops where it is", faulty("web_server", "STOPS_AT_ONCE"))

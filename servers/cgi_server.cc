@@ -40,7 +40,11 @@ class Worker {
   int work() {
     std::vector<pollfd> watched;
     while (listener_ || !connections_.empty() || !scripts_.empty()) {
+#ifdef MUTANT_CGI_NO_ROOM
+      const bool has_room = !is_refused_;
+#else
       const bool has_room = connections_.size() < most_ && !is_refused_;
+#endif
       watched = {{signals_.fd(), POLLIN, 0}, {has_room ? listener_.get() : -1, POLLIN, 0}};
       for (const auto& connection : connections_) connection.watch(watched);
       check("poll", uninterrupted([&] { return poll(watched.data(), watched.size(), timeout()); }));

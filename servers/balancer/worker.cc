@@ -208,6 +208,9 @@ void Worker::finish_connect(Session& session) {
   if (const int error = pending_error(session.server.get()); error != 0)
     return backend_failed(session, std::generic_category().message(error));
   session.connected = true;
+#ifdef MUTANT_LOGS_TOO_EARLY
+  if (service_.config.access_log) log(session, "done");
+#endif
   session.up.target_is_writable();
   wait_in(session, idle_);
   if (session_of(session.client.get()) == nullptr) watch(session.client.get(), session);  // it is, after a retry
@@ -291,8 +294,13 @@ void Worker::fail(Session& session, const char* how) {
   end(session, how);
 }
 
-void Worker::end(Session& session, const char* how) {
+void Worker::end(Session& session, [[maybe_unused]] const char* how) {
+#ifdef MUTANT_LOGS_UNASKED
+  log(session, how);
+#elif defined MUTANT_LOGS_TOO_EARLY
+#else
   if (service_.config.access_log) log(session, how);
+#endif
   detach(session);
   give_up(std::move(session.client));
   if (session.has_more_to_do) std::erase(with_more_to_do_, &session);

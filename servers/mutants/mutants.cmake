@@ -133,6 +133,8 @@ mutant(balancer NEVER_IDLE) # keeps silent connections
 mutant(balancer STOPS_AT_ONCE) # ends without letting connections come to their end
 mutant(balancer OLD_CONFIG) # keeps what it has read at first
 mutant(balancer NOT_REPLACED) # a worker that has died is not missed
+mutant(balancer LOGS_UNASKED) # logs connections although it is told not to
+mutant(balancer LOGS_TOO_EARLY) # writes a connection's line when it begins, and nothing is known of it yet
 mutant(cgi_server CGI_TRAVERSAL) # paths are opened as they come, dots, links and all
 mutant(cgi_server CGI_NO_TIMEOUT) # programs run for as long as they like
 mutant(cgi_server CGI_NOT_REAPED) # programs that have ended stay zombies
@@ -159,10 +161,13 @@ mutant(web_server DIES_OF_SIGPIPE) # leaves SIGPIPE as it is
 mutant(web_server SLOW_LORIS) # is content with a client that sends anything at all
 mutant(web_server IDLE_NEVER) # keeps idle connections for ever
 mutant(web_server STOPS_AT_ONCE) # does not finish what it is at
+mutant(web_server DRAINS_FOR_EVER) # waits for its slowest reader when it is told to end
+mutant(web_server NO_LIMIT) # accepts more clients than it is allowed
 mutant(web_server ACCEPT_SPINS) # goes on asking when it has no descriptor left
 mutant(web_server LOG_RAW) # lets clients write lines of their own into the log
 mutant(cgi_server CGI_ORPHANS) # programs run on when their client has gone
 mutant(cgi_server CGI_INHERITS) # programs have the pipes of others
 mutant(cgi_server CGI_NO_DRAIN) # SIGTERM ends what has begun
 mutant(cgi_server CGI_NO_LIMITS) # bodies of any size, and any number of programs at a time
+mutant(cgi_server CGI_NO_ROOM) # accepts more clients than it is allowed
 mutant(cgi_server CGI_NO_ABORT) # an answer that breaks off looks like a whole one

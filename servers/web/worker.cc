@@ -71,10 +71,12 @@ void Worker::handle(const epoll_event& event) {
 /// Accept what waits; false if that is all, or all that there is room for.
 bool Worker::accept_some() {
   for (int i = 0; i < kAcceptTurn; ++i) {
+#ifndef MUTANT_NO_LIMIT
     if (open_ == shared_.settings.connections) {
       listen(false);
       return false;
     }
+#endif
     Fd socket(uninterrupted([&] { return accept4(shared_.listener, nullptr, nullptr, SOCK_NONBLOCK | SOCK_CLOEXEC); }));
     if (socket) {
       take(std::move(socket));
@@ -161,6 +163,7 @@ void Worker::begin_to_drain() {
   epoll_.remove(shared_.stop);
 #ifdef MUTANT_STOPS_AT_ONCE
   drained_at_latest_ = now_;
+#elif defined MUTANT_DRAINS_FOR_EVER
 #else
   drained_at_latest_ = now_ + shared_.settings.drain_timeout;
 #endif
