@@ -3,6 +3,7 @@
 left (client) ── lan ── right (echo server)
 """
 
+import os
 import re
 import shutil
 import socket
@@ -43,6 +44,18 @@ def silent(name: str, node: str = "right") -> Sabotage:
         nothing = shutil.which("true")
         assert nothing
         lab[node].run("mount", "--bind", nothing, find_tool(name)).check()
+
+    return replace
+
+
+def instead(name: str, script: str) -> Sabotage:
+    """Return what puts a shell script in a tool's place, in `right` alone; "$real" is the tool itself there."""
+
+    def replace(lab: Lab) -> None:
+        lab.backend.write("right", {f"/run/{name}": f"#!/bin/sh\nreal=/run/real-{name}\n{script}\n"})
+        lab["right"].run("cp", find_tool(name), f"/run/real-{name}").check()
+        lab["right"].run("chmod", "755", f"/run/{name}").check()
+        lab["right"].run("mount", "--bind", f"/run/{name}", find_tool(name)).check()
 
     return replace
 
@@ -180,19 +193,46 @@ def table(lab: Lab) -> set[tuple[str, str, str]]:
     return {(one.state, "{}:{}".format(*one.local), "{}:{}".format(*one.remote)) for one in lab["right"].sockets()}
 
 
+def counted(lab: Lab) -> dict[str, int]:
+    """What the kernel has counted since the machine started, by /proc/stat's names: "intr", "ctxt", "processes"."""
+    lines = lab["right"].run("cat", "/proc/stat").check().stdout.splitlines()
+    return {name: int(figure) for name, figure, *_parts in map(str.split, lines)}
+
+
+def number(text: str, label: str) -> int:
+    """The number that stands before a label, on a line of its own."""
+    found = re.search(rf"^ *(\d+) {label}$", text, re.MULTILINE)
+    assert found, text
+    return int(found[1])
+
+
+def late(lab: Lab) -> None:
+    """Let vmstat go on saying what it would have said now."""
+    said = lab["right"].run("vmstat", "-s").check().stdout
+    instead("vmstat", f"cat <<END\n{said}END")(lab)
+
+
 @pytest.mark.topology("two-hosts.yaml")
 @pytest.mark.book("17.6")
 @pytest.mark.mutant("it says nothing", silent("vmstat"))
+@pytest.mark.mutant("it says what was true a while ago", late)
+@pytest.mark.mutant("a process counts for ten", instead("vmstat", '"$real" "$@" | sed "s/ forks/0 forks/"'))
 def test_memory_and_processes_are_counted_by_vmstat(lab: Lab) -> None:
     """Its figures are /proc/meminfo's and /proc/stat's.
 
-    A namespace has no memory of its own: they are the machine's.
+    A namespace has no memory of its own, and no processors: they are the machine's. Most figures only grow, from when
+    the machine started; `vmstat 1` shows by how much in each second (its first line is the mean of all the time before
+    that). So what it says lies between what the kernel says before and after. Each of those who ask is a process more.
     """
+    before = counted(lab)
     said = lab["right"].run("vmstat", "-s").check().stdout
-    total = re.search(r"(\d+) K total memory", said)
+    after = counted(lab)
+    assert before["processes"] < number(said, "forks") < after["processes"]
+    assert before["ctxt"] <= number(said, "CPU context switches") <= after["ctxt"]
+    assert before["intr"] <= number(said, "interrupts") <= after["intr"]
     known = re.search(r"MemTotal: +(\d+) kB", lab["right"].run("cat", "/proc/meminfo").check().stdout)
-    assert total and known
-    assert total[1] == known[1]
+    assert known
+    assert number(said, "K total memory") == int(known[1])
 
 
 @pytest.mark.topology("two-hosts.yaml")
@@ -216,17 +256,77 @@ def test_the_bytes_of_an_interface_are_counted_by_ifstat(lab: Lab) -> None:
         assert known / 2 < figure < known * 2
 
 
+def ticks(lab: Lab) -> dict[str, dict[str, int]]:
+    """Where each processor's time went, in hundredths of a second since the machine started, by mpstat's columns."""
+    names = ("%usr", "%nice", "%sys", "%idle", "%iowait", "%irq", "%soft", "%steal", "%guest", "%gnice")
+    found = {}
+    for line in lab["right"].run("cat", "/proc/stat").check().stdout.splitlines():
+        if re.match(r"cpu\d", line):
+            processor, *figures = line.split()
+            spent = dict(zip(names, map(int, figures), strict=True))
+            spent["%usr"] -= spent["%guest"]  # which /proc/stat counts twice (proc_stat(5))
+            spent["%nice"] -= spent["%gnice"]
+            found[processor.removeprefix("cpu")] = spent
+    return found
+
+
+def largest_shares(before: dict[str, int], after: dict[str, int]) -> dict[str, float]:
+    """How much of a second in between can at most have been what: percent, by column."""
+    spent = {column: after[column] - before[column] for column in after}
+    # A machine that stands still for a moment, as virtual ones do, counts less than a second's ticks.
+    second = 0.9 * min(os.sysconf("SC_CLK_TCK"), max(1, sum(spent.values())))
+    return {column: 100 * count / second + 3 for column, count in spent.items()}
+
+
+def shares(report: str) -> dict[str, dict[str, float]]:
+    """What mpstat says at its end: percent of each processor's time, by its columns."""
+    lines = [line.split()[1:] for line in report.splitlines() if line.startswith("Average:")]
+    return {
+        processor: dict(zip(lines[0][1:], map(float, figures), strict=True))
+        for processor, *figures in lines[1:]
+        if processor != "all"
+    }
+
+
+@contextmanager
+def busy(lab: Lab, processor: int) -> Iterator[None]:
+    """Let a program run in a loop, on one processor."""
+    loop = ("taskset", "--cpu-list", str(processor), "sh", "-c", "while :; do :; done")
+    with lab["right"].start(*loop) as running:
+        assert comes_true(lambda: proc.processor_ticks(lab["right"], running.pid) > 1)
+        yield
+
+
 @pytest.mark.topology("two-hosts.yaml")
 @pytest.mark.book("17.8")
 @pytest.mark.mutant("it says nothing", silent("mpstat"))
+@pytest.mark.mutant(
+    "it tells of all time since the machine started",
+    instead("mpstat", 'S_TIME_FORMAT=ISO "$real" -P ALL | sed "s/^[0-9][0-9:]*/Average:/"'),
+)
+@pytest.mark.mutant(
+    "it confuses work and rest",
+    instead("mpstat", '"$real" "$@" | sed "s/%usr/%was/; s/%idle/%usr/; s/%was/%idle/"'),
+)
 def test_every_processor_is_watched_by_mpstat(lab: Lab) -> None:
-    """One line each: where its time went. It is the machine's too, and whatever it did adds up to all of its time."""
-    said = lab["right"].run("mpstat", "-P", "ALL", "1", "1").check().stdout
-    lines = [line.split() for line in said.splitlines() if re.match(r"Average: +\d", line)]
-    processors = re.findall(r"^cpu(\d+)", lab["right"].run("cat", "/proc/stat").check().stdout, re.MULTILINE)
-    assert [line[1] for line in lines] == processors
-    for line in lines:
-        assert sum(map(float, line[2:])) == pytest.approx(100, abs=1) or set(map(float, line[2:])) == {0.0}
+    """One line each: where its time went. It is the machine's too, and whatever it did adds up to all of its time.
+
+    It reads /proc/stat twice and tells of the difference. So it cannot have seen more of anything than the kernel
+    counted from before it began until after it ended; and a processor on which a program runs in a loop, in whatever
+    namespace, has no time to be idle.
+    """
+    looping = max(os.sched_getaffinity(0))
+    with busy(lab, looping):
+        before = ticks(lab)
+        said = shares(lab["right"].run("mpstat", "-P", "ALL", "1", "1").check().stdout)
+        after = ticks(lab)
+    assert list(said) == list(after)
+    for processor, seen in said.items():
+        assert sum(seen.values()) == pytest.approx(100, abs=1) or set(seen.values()) == {0.0}
+        most = largest_shares(before[processor], after[processor])
+        assert {column: share for column, share in seen.items() if share > most[column]} == {}
+    assert sum(said[str(looping)].values()) == pytest.approx(100, abs=1)
+    assert said[str(looping)]["%idle"] < 10
 
 
 @pytest.mark.topology("two-hosts.yaml")
