@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import signal
 import subprocess
 from collections.abc import Iterator
@@ -29,7 +30,10 @@ networks:
   far: {subnet: 10.71.2.0/24, mtu: 1400}
 nodes:
   host: {networks: {lan: }}
-  router: {kind: router, networks: {lan: , far: }}
+  router:
+    kind: router
+    networks: {lan: , far: }
+    environment: {node: "its own", where: here, may: june, PYTHONHOME: /nowhere}
   web:
     networks: {far: 10.71.2.80}
     services: {nginx: {pages: {index.html: found}}}
@@ -100,6 +104,19 @@ def test_a_program_that_is_entered_is_held_by_them_too(lab: Lab) -> None:
     ours = lab["router"].run("cat", "/proc/self/status", cwd=Path("/")).stdout
     wanted = ("CapBnd", "NoNewPrivs", "Seccomp")
     assert _bounds(done.stdout, wanted) == _bounds(ours, wanted)
+
+
+def test_a_program_that_is_entered_has_the_callers_environment_with_the_nodes_on_top_whatever_the_names(
+    lab: Lab,
+) -> None:
+    callers = {"where": "there", "node": "mine", "owner": "me", "PYTHON": "monty"}
+    nodes = {"node": "its own", "where": "here", "may": "june", "PYTHONHOME": "/nowhere"}
+    done = subprocess.run(
+        [*lab.backend.entrance("router"), "env"], env=os.environ | callers, capture_output=True, text=True, check=True
+    )
+    wanted = callers | nodes
+    seen = dict(line.split("=", 1) for line in done.stdout.splitlines() if line.split("=")[0] in wanted)
+    assert seen == wanted
 
 
 def test_a_program_that_is_entered_ends_with_who_has_entered(lab: Lab) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import select
 import shutil
@@ -10,6 +11,7 @@ import subprocess
 import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -17,16 +19,25 @@ from lab.wait import wait_until
 from tests.terminal import CTRL_BACKSLASH, CTRL_C, CTRL_D, CTRL_Z, Terminal
 from tests.users import KINDS, LAB, User, become
 
-TOPOLOGY = """\
+# Names that mean something on the way into a node, or on some way or other in a shell.
+NAMES = (
+    *("lab", "name", "node", "net", "mount", "uts", "ipc", "own", "tool", "found", "script", "python", "code"),
+    *("where", "may", "owner", "user", "waiter", "setpriv", "OPTIND", "PPID", "IFS", "UID"),
+)
+SETTINGS = {name: f"its own {name}" for name in NAMES}
+TOPOLOGY = f"""\
 name: places
 networks:
-  lan: {subnet: 10.0.1.0/24}
+  lan: {{subnet: 10.0.1.0/24}}
 nodes:
   near:
-    networks: {lan: }
-    environment: {COLOUR: "dark green", SHAPE: round}
+    networks: {{lan: }}
+    environment: {{COLOUR: "dark green", SHAPE: round}}
   far:
-    networks: {lan: }
+    networks: {{lan: }}
+  odd:
+    networks: {{lan: }}
+    environment: {json.dumps(SETTINGS | {"PATH": "/opt/bin"})}
 """
 # Says when it is there, and how it is ended.
 WATCHER = """
@@ -120,11 +131,39 @@ def test_arguments_arrive_as_they_were_given(user: User, enter: Enter) -> None:
 
 def test_the_environment_is_the_callers_with_the_nodes_own_on_top(user: User, enter: Enter) -> None:
     mine = {**user.environment, "FLAVOUR": "salt & pepper", "SHAPE": "square"}
-    seen = user.run(*enter("env", "-0"), env=mine).stdout.rstrip("\0").split("\0")
-    theirs = dict(setting.split("=", 1) for setting in seen)
+    theirs = _environment(user, *enter("env", "-0"), env=mine)
     assert (theirs["COLOUR"], theirs["SHAPE"], theirs["FLAVOUR"]) == ("dark green", "round", "salt & pepper")
     by_shells = {"PWD", "OLDPWD", "_", "SHLVL"}
     assert {key for key in mine if key not in by_shells and theirs.get(key) != mine[key]} == {"SHAPE"}
+
+
+def _environment(user: User, *program: str, **options: Any) -> dict[str, str]:
+    """Run what prints its environment as `env -0` does, and return that."""
+    done = user.run(*program, **options)
+    assert (done.returncode, done.stderr) == (0, "")
+    return dict(setting.split("=", 1) for setting in done.stdout.rstrip("\0").split("\0"))
+
+
+@pytest.mark.parametrize("way", [*WAYS, "the command that asks Python"])
+def test_a_variable_of_the_callers_may_have_any_name(user: User, name: str, way: str) -> None:
+    by_shells = {"OPTIND", "PPID", "IFS", "UID"}
+    mine = {key: value for key, value in SETTINGS.items() if key not in by_shells}
+    command = [*WAYS[way], "exec", "--lab", name] if way in WAYS else [LAB, "exec", f"--lab={name}"]
+    theirs = _environment(user, *command, "near", "--", "env", "-0", env=user.environment | mine)
+    assert {key: theirs.get(key) for key in mine} == mine
+
+
+@pytest.mark.parametrize("way", WAYS)
+def test_a_variable_of_the_nodes_may_have_any_name(user: User, name: str, way: str) -> None:
+    theirs = _environment(user, *WAYS[way], "exec", "--lab", name, "odd", "--", "/usr/bin/env", "-0")
+    assert {key: theirs.get(key) for key in SETTINGS} == SETTINGS
+    assert theirs["PATH"] == "/opt/bin"
+
+
+def test_a_program_is_looked_for_where_the_nodes_own_path_leads(user: User, name: str) -> None:
+    done = user.lab("exec", "--lab", name, "odd", "--", "env")
+    assert done.returncode == 127
+    assert "env: No such file or directory" in done.stderr
 
 
 def test_a_program_starts_in_the_callers_folder_or_says_that_the_node_has_none_such(user: User, enter: Enter) -> None:
@@ -143,7 +182,7 @@ def _folder_of_the_machine_alone(user: User) -> Path:
 
 def test_what_is_not_there_is_named(user: User, name: str) -> None:
     node = user.lab("exec", "--lab", name, "nowhere", "--", "true")
-    assert (node.returncode, node.stderr) == (2, f'lab: no node named "nowhere"; lab {name} has near, far\n')
+    assert (node.returncode, node.stderr) == (2, f'lab: no node named "nowhere"; lab {name} has near, far, odd\n')
     # Not the caller's own PATH: a folder there that the user cannot enter would have it said "Permission denied".
     environment = {**user.environment, "PATH": "/usr/bin:/bin"}
     program = user.lab("exec", "--lab", name, "near", "--", "no-such-program", env=environment)

@@ -1,4 +1,7 @@
-"""Runs a program in a container: `python -m lab.backends.docker.enter NODE OWNER DESCRIPTORS CAPABILITIES PROGRAM...`.
+"""Runs a program in a container: `python -m lab.backends.docker.enter NODE OWNER DESCRIPTORS CAPABILITIES ...`.
+
+The rest are the node's variables, NAME=VALUE, `--` and the program with its arguments. The variables are for the
+program alone: one called PYTHONHOME, say, is not for the Python that runs this.
 
 The program is in the caller's terminal and session, and its exit code is this one's. Only a child of whoever enters
 a PID namespace is in it, so this process stays outside and waits. It does not end of a Ctrl-C that the program may
@@ -23,13 +26,16 @@ _BY_SIGNAL = 128
 
 def main() -> NoReturn:
     """Run the program and end as it does."""
-    node, owner, descriptors, capabilities, *program = sys.argv[1:]
+    node, owner, descriptors, capabilities, *rest = sys.argv[1:]
+    end = rest.index("--")
+    settings, program = dict(one.split("=", 1) for one in rest[:end]), rest[end + 1 :]
     paths = [f"/proc/{owner}/fd/{one}" for one in descriptors.split(",")]
     *own, numbering, filters = [os.open(path, os.O_RDONLY) for path in paths[: len(_KINDS) + 2]]
     groups = [os.open(path, os.O_WRONLY) for path in paths[len(_KINDS) + 2 :]]
     with inside.bearing(numbering):
         child = os.fork()
         if child == 0:
+            os.environ.update(settings)
             _become(node, own, groups, int(capabilities), filters, program)
     for number in (signal.SIGINT, signal.SIGQUIT):
         signal.signal(number, lambda *_: None)

@@ -1,4 +1,7 @@
-"""The script that runs a program in a node of containers; `lab.backends.docker.enter` does it."""
+"""The script that runs a program in a node of containers; `lab.backends.docker.enter` does it.
+
+The environment is the caller's, so the script's own variables have names that nobody else gives to any.
+"""
 
 from __future__ import annotations
 
@@ -12,17 +15,17 @@ from lab.plan.model import Plan
 _SCRIPT = """\
 #!/bin/sh
 # Runs a program in a node of lab {name}: enter NODE PROGRAM [ARGUMENT...]
-node=$1
+_lab_node=$1
 shift
-case $node in
+case $_lab_node in
 {nodes}
-*) printf 'lab: no node named "%s"; lab {name} has {names}\\n' "$node" >&2; exit 2 ;;
+*) printf 'lab: no node named "%s"; lab {name} has {names}\\n' "$_lab_node" >&2; exit 2 ;;
 esac
-if ! [ -e /proc/{owner}/fd/${{where%%,*}} ]; then
+if ! [ -e /proc/{owner}/fd/${{_lab_where%%,*}} ]; then
     echo 'lab: lab {name} has just gone down' >&2
     exit 1
 fi
-exec {python} -P -m lab.backends.docker.enter $node {owner} $where $may "$@"
+exec {python} -P -m lab.backends.docker.enter $_lab_node {owner} $_lab_where $_lab_may "$@"
 """
 
 
@@ -44,5 +47,5 @@ def script(plan: Plan, containers: Mapping[str, Container], owner: int) -> str:
 def _case(name: str, container: Container, environment: Mapping[str, str]) -> str:
     own = (container.net, container.uts, container.ipc, container.mount)
     where = ",".join(map(str, (*own, container.numbering, container.filters, *container.groups)))
-    exports = "".join(f"; export {key}={shlex.quote(value)}" for key, value in environment.items())
-    return f"{name}) where={where} may={container.capabilities}{exports} ;;"
+    settings = shlex.join([*(f"{key}={value}" for key, value in environment.items()), "--"])
+    return f'{name}) _lab_where={where} _lab_may={container.capabilities}; set -- {settings} "$@" ;;'

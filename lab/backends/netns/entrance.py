@@ -5,6 +5,9 @@ with the lab, and to the caller's session, so terminal, signals and exit code ar
 
 Only a child of whoever enters a PID namespace is in it, so a shell stays outside and waits. It does not end of
 a Ctrl-C that the program may live through; when it is ended otherwise, the program is (PR_SET_PDEATHSIG).
+
+The environment is the caller's: variables of the script have names that nobody else gives to any, and those of the
+node come last, so that its PATH, say, is not where the script's own tools are looked for.
 """
 
 from __future__ import annotations
@@ -24,37 +27,37 @@ PRIVATE_ROOTS = ("/tmp/", "/run/", "/dev/shm/")  # noqa: S108 - compared with, n
 _SCRIPT = """\
 #!/bin/sh
 # Runs a program in a node of lab {name}: enter NODE PROGRAM [ARGUMENT...]
-node=$1
+_lab_node=$1
 shift
-case $node in
+case $_lab_node in
 {nodes}
-*) printf 'lab: no node named "%s"; lab {name} has {names}\\n' "$node" >&2; exit 2 ;;
+*) printf 'lab: no node named "%s"; lab {name} has {names}\n' "$_lab_node" >&2; exit 2 ;;
 esac
 case $PWD/ in
 {shared}/tmp/*|/run/*|/dev/shm/*)
-    printf 'lab: %s does not see %s (it has a folder of its own there); starting in /\\n' "$node" "$PWD" >&2
+    printf 'lab: %s does not see %s (it has a folder of its own there); starting in /\n' "$_lab_node" "$PWD" >&2
     cd / ;;
 esac
-own=/proc/{owner}/fd
-if ! [ -e $own/$net ]; then
+_lab_own=/proc/{owner}/fd
+if ! [ -e $_lab_own/$_lab_net ]; then
     echo 'lab: lab {name} has just gone down' >&2
     exit 1
 fi
-for tool in nsenter setpriv; do
-    if ! command -v $tool >/dev/null; then
-        echo "lab: $tool is not installed; install it: apt-get install util-linux" >&2
+for _lab_tool in nsenter setpriv; do
+    if ! command -v $_lab_tool >/dev/null; then
+        echo "lab: $_lab_tool is not installed; install it: apt-get install util-linux" >&2
         exit 3
     fi
 done
-exec nsenter {user}--net=$own/$net --mount=$own/$mount --uts=$own/$uts --ipc=$own/$ipc \\
-    --pid=/proc/{owner}/ns/pid --no-fork -- sh -c '{waiter}' lab "$PWD" "$@"
+exec nsenter {user}--net=$_lab_own/$_lab_net --mount=$_lab_own/$_lab_mount --uts=$_lab_own/$_lab_uts \\
+    --ipc=$_lab_own/$_lab_ipc --pid=/proc/{owner}/ns/pid --no-fork -- sh -c '{waiter}' lab "$PWD" "$@"
 """
 
 _WAITER = """
     trap : INT QUIT
     cd "$1" || exit 126
     shift
-    setpriv --pdeathsig TERM -- "$@"
+    '"$_lab_setpriv"' --pdeathsig TERM -- "$@"
     code=$?
     if [ $code = 130 ]; then trap - INT; kill -INT $$; fi
     exit $code
@@ -79,6 +82,13 @@ def script(plan: Plan, nodes: Mapping[str, Namespaces], shared: tuple[str, ...],
 
 
 def _case(name: str, node: Namespaces, environment: Mapping[str, str]) -> str:
-    settings = f"net={node.net} mount={node.mount} uts={node.uts} ipc={node.ipc}"
-    exports = "".join(f"; export {key}={shlex.quote(value)}" for key, value in environment.items())
-    return f"{name}) {settings}{exports} ;;"
+    own = f"_lab_net={node.net} _lab_mount={node.mount} _lab_uts={node.uts} _lab_ipc={node.ipc}"
+    return f"{name}) {own} _lab_setpriv={shlex.quote(_setpriv(environment))} ;;"
+
+
+def _setpriv(environment: Mapping[str, str]) -> str:
+    """Return the words that call setpriv with the node's variables set: by its path, as PATH may be one of them."""
+    if not environment:
+        return "setpriv"
+    settings = shlex.join(f"{key}={value}" for key, value in environment.items())
+    return f'env {settings} "$(command -v setpriv)"'
