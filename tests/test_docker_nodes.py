@@ -133,6 +133,18 @@ def test_a_program_that_is_entered_ends_with_who_has_entered(lab: Lab) -> None:
     wait_until(lambda: not runs(), timeout=10, what="the program to end")
 
 
+def test_a_program_of_the_machine_in_a_nodes_network_is_none_of_the_labs(lab: Lab, docker_client: DockerClient) -> None:
+    inside = container(docker_client, lab.name, "host")["State"]["Pid"]
+    command = ["nsenter", f"--net=/proc/{inside}/ns/net", "sh", "-c", "echo here; read -r _"]
+    with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE) as stranger:
+        assert stranger.stdout
+        assert stranger.stdout.readline() == b"here\n"
+        with lab["host"].start("sleep", "4322"):
+            commands = [program["command"] for program in lab.backend.processes() if program["node"] == "host"]
+        stranger.communicate()
+    assert commands == [["sleep", "4322"]]
+
+
 def test_an_entered_programs_end_by_a_signal_is_told_as_a_shell_does(lab: Lab) -> None:
     done = subprocess.run([*lab.backend.entrance("host"), "sh", "-c", "kill -TERM $$"], check=False)
     assert done.returncode == 128 + signal.SIGTERM

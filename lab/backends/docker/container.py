@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import select
 from collections.abc import Iterator
@@ -73,8 +74,15 @@ class Container(Namespaces):
             yield
 
     def shown(self, process: int) -> int:
-        """Return the number that a program, a process of the machine, has in the container."""
-        return int(_status(process)["NSpid"].split()[_IN_CONTAINER])
+        """Return the number that a program, a process of the machine, has in the container.
+
+        Raises:
+            ProcessLookupError: it has none: it has but entered the node's network, as `nsenter --net` does.
+        """
+        numbers = _status(process)["NSpid"].split()
+        if len(numbers) <= _IN_CONTAINER:
+            raise ProcessLookupError(errno.ESRCH, os.strerror(errno.ESRCH))
+        return int(numbers[_IN_CONTAINER])
 
 
 def opened(node: str, container: str, process: int) -> Container:

@@ -52,7 +52,11 @@ class Namespaces:
             yield
 
     def shown(self, process: int) -> int:
-        """Return the number by which a program of the node, a process of the calling one's /proc, is known in it."""
+        """Return the number by which a program of the node, a process of the calling one's /proc, is known in it.
+
+        Raises:
+            ProcessLookupError: it is no program of the node, or has ended.
+        """
         return process
 
 

@@ -49,7 +49,7 @@ def processes(nodes: Mapping[str, Namespaces]) -> list[dict[str, Any]]:
                 words = file.read(4096).rstrip(b"\0").split(b"\0")
             pid = nodes[name].shown(int(entry)) if name else 0
         except (FileNotFoundError, ProcessLookupError, PermissionError):
-            continue  # ended meanwhile
+            continue  # ended meanwhile, or is none of the node's
         if name:
             found.append({"pid": pid, "node": name, "command": [os.fsdecode(word) for word in words]})
     return sorted(found, key=lambda process: process["pid"])
