@@ -3,22 +3,27 @@
 left (client) ── lan ── right (server)
 """
 
+import json
 import random
 import signal
 import socket
 from contextlib import ExitStack
+from pathlib import Path
 
 import pytest
 
+from lab.errors import NotSupportedError
 from lab.mutants import faulty
 from lab.node import Node
-from lab.probes import proc, tcp
+from lab.probes import proc, strace, tcp
 from lab.process import Process
 from lab.running import Lab
 from lab.wait import comes_true
 
 PORT = 7
 CLIENTS = 24
+GRACE = 2.0  # seconds that the servers give their clients when they are told to end
+REQUESTS = 400
 
 pytestmark = pytest.mark.topology("two-hosts.yaml", reuse=True)
 
@@ -137,6 +142,29 @@ def one_worker(lab: Lab) -> object:
     return lambda name, *_arguments, port: deploy(name, "--workers", "1", port=port)
 
 
+@pytest.mark.book("15.5")
+@pytest.mark.mutant("it frees the pool while threads work in it", faulty("echo_thread_pool", "DETACHED"))
+def test_a_pool_ends_after_the_work_of_its_threads(lab: Lab) -> None:
+    """A thread is in the middle of its work when the server has no time left; the pool waits, and the work is done.
+
+    Detached threads, as the book's pool has them, work on in memory that is freed, or end with the process where they
+    are. What is slow here is a system call: strace(1) lets it begin late.
+    """
+    right, data = lab["right"], b"begun before the end"
+    with right.deploy("echo_thread_pool", "--workers", "1", port=PORT) as server, ExitStack() as stack:
+        (client,) = connect_all(lab, stack, 1)
+        (worker,) = (task.pid for task in proc.threads(right, server.pid) if task.name == "worker-1")
+        try:
+            stack.enter_context(strace.slow(right, worker, "write", 2 * GRACE))
+        except NotSupportedError as error:
+            pytest.skip(str(error))
+        client.sendall(data)
+        assert comes_true(lambda: (worker, "t") in {(task.pid, task.state) for task in proc.threads(right, server.pid)})
+        server.signal(signal.SIGTERM)
+        assert server.wait().exit_code == 0
+        assert tcp.read_to_any_end(client) == data
+
+
 def workers(node: Node, server: Process) -> set[int]:
     return {child.pid for child in proc.children(node, server.pid) if child.state != "Z"}
 
@@ -174,3 +202,23 @@ def test_workers_end_with_their_parent(lab: Lab) -> None:
         server.wait()
         assert comes_true(lambda: not any(proc.threads(right, pid) for pid in pids))
         assert [one for one in right.sockets() if one.state == "LISTEN"] == []
+
+
+@pytest.mark.book("15.3")
+@pytest.mark.mutant("workers overwrite each other's counts", faulty("cgi_server", "CGI_LOST_COUNTS"))
+def test_what_several_processes_count_together_is_exact(lab: Lab, tmp_path: Path) -> None:
+    """To count one more is to read, to add and to write. Of two who do so at the same time one would be forgotten.
+
+    So counters in shared memory are atomic: reading and writing is one, and nobody comes in between.
+    """
+    right = lab["right"]
+    with right.deploy("cgi_server", "--workers", "4", "--root", str(tmp_path), port=PORT) as server:
+        where = ("--host", right.address(), "--port", str(PORT), "--path", "/nothing")
+        how = ("--connections", "8", "--requests", str(REQUESTS), "--close")
+        done = lab["left"].run(lab.program("load_generator"), *where, *how).check()
+        assert json.loads(done.stdout)["errors"]["status"] == REQUESTS
+        server.signal(signal.SIGUSR1)
+        assert comes_true(lambda: "}" in server.stderr)
+        (line,) = (line for line in server.stderr.splitlines() if line.startswith("{"))
+        counted = json.loads(line)
+    assert [counted[name] for name in ("connections", "requests", "refusals")] == [REQUESTS] * 3

@@ -81,7 +81,29 @@ def watch(host: Host, program: Process, *names: str) -> Iterator[Calls]:
     Raises:
         NotSupportedError: nobody may watch a program here (ptrace(2)).
     """
-    with host.start("strace", "-f", *_chosen(names), "-p", str(program.pid)) as tracer:
+    with _attached(host, "-f", *_chosen(names), "-p", str(program.pid)) as tracer:
+        yield Calls(tracer)
+
+
+@contextmanager
+def slow(host: Host, thread: int, name: str, seconds: float) -> Iterator[None]:
+    """Let one thread's system calls of a name begin late by some seconds, while the block runs.
+
+    Args:
+        thread: its number, as `lab.probes.proc.threads` tells it.
+
+    Raises:
+        NotSupportedError: nobody may watch a program here (ptrace(2)).
+    """
+    delay = f"inject={name}:delay_enter={round(seconds * 1e6)}"
+    with _attached(host, *_chosen([name]), "-e", delay, "-p", str(thread)):
+        yield
+
+
+@contextmanager
+def _attached(host: Host, *arguments: str) -> Iterator[Process]:
+    """Run strace on what runs already."""
+    with host.start("strace", *arguments) as tracer:
         wait_until(
             lambda: _ATTACHED in tracer.stderr or tracer.exit_code is not None,
             timeout=_PATIENCE,
@@ -89,7 +111,7 @@ def watch(host: Host, program: Process, *names: str) -> Iterator[Calls]:
         )
         if _ATTACHED not in tracer.stderr:
             raise _forbidden(tracer.stderr)
-        yield Calls(tracer)
+        yield tracer
 
 
 def run(

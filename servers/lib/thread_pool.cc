@@ -56,5 +56,8 @@ void ThreadPool::end() {
     ended_ = true;
   }
   changed_.notify_all();
+#ifdef MUTANT_DETACHED
+  for (std::jthread& thread : threads_) thread.detach();
+#endif
   threads_.clear();  // joins them
 }

@@ -115,6 +115,7 @@ mutant(signal_thread MASK_LATE) # signals are blocked when the threads run alrea
 mutant(signal_thread STACK_ADDRESS) # threads get the address of a variable that changes, and ends
 mutant(lockers RACE) # adds to the sum without the mutex
 mutant(echo_thread_pool POOL_LOST_WAKEUP) # waits for a notice without looking at the queue
+mutant(echo_thread_pool DETACHED) # frees its pool while threads work in it
 mutant(echo_thread_pool WORKER_WAITS) # workers wait for slow readers
 mutant(echo_thread_pool WORKER_CLOSE) # the main thread closes connections as well
 mutant(load_generator COORDINATED_OMISSION) # measures from when a request could be sent, not from when it was due
@@ -169,5 +170,6 @@ mutant(cgi_server CGI_ORPHANS) # programs run on when their client has gone
 mutant(cgi_server CGI_INHERITS) # programs have the pipes of others
 mutant(cgi_server CGI_NO_DRAIN) # SIGTERM ends what has begun
 mutant(cgi_server CGI_NO_LIMITS) # bodies of any size, and any number of programs at a time
+mutant(cgi_server CGI_LOST_COUNTS) # reads a counter and writes it back, while others count too
 mutant(cgi_server CGI_NO_ROOM) # accepts more clients than it is allowed
 mutant(cgi_server CGI_NO_ABORT) # an answer that breaks off looks like a whole one
