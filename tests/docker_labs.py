@@ -49,9 +49,13 @@ def network(client: DockerClient, lab: str, name: str) -> dict[str, Any]:
     return dict(client.api.inspect_network(found["Id"]))
 
 
+def at_daemon(client: DockerClient, lab: str) -> list[str]:
+    """Return the containers and networks that are labelled with the name of a lab."""
+    filters = {"label": f"lab.name={lab}"}
+    found = [one["Id"] for one in client.api.containers(all=True, filters=filters)]
+    return found + [one["Id"] for one in client.api.networks(filters=filters)]
+
+
 def left(client: DockerClient, plan: Plan) -> list[str]:
     """Return what there is of a lab: its containers and networks, and its folder."""
-    filters = {"label": f"lab.name={plan.name}"}
-    found = [one["Id"] for one in client.api.containers(all=True, filters=filters)]
-    found += [one["Id"] for one in client.api.networks(filters=filters)]
-    return found + [name for name in registry.names() if name == plan.name]
+    return at_daemon(client, plan.name) + [name for name in registry.names() if name == plan.name]

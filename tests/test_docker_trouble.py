@@ -6,7 +6,7 @@ import json
 import os
 import signal
 import uuid
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
@@ -25,7 +25,7 @@ from lab.plan.model import Plan
 from lab.running import Lab
 from lab.wait import wait_until
 from tests.commands import call, execute
-from tests.docker_labs import container, left, network
+from tests.docker_labs import at_daemon, container, left, network
 from tests.small_labs import TWO_HOSTS, planned
 
 if TYPE_CHECKING:
@@ -37,11 +37,12 @@ ELSEWHERE = TWO_HOSTS.replace("10.0.1.0/24", "10.73.1.0/24").replace("fd00:1::/6
 
 
 @contextmanager
-def docker_network(client: DockerClient, name: str, subnet: str) -> Iterator[None]:
-    """Have a network that is of no lab."""
-    made = client.api.create_network(name, ipam=IPAMConfig(pool_configs=[IPAMPool(subnet=subnet)]))
+def docker_network(client: DockerClient, name: str, subnet: str, own: Mapping[str, str] | None = None) -> Iterator[str]:
+    """Have a network with these labels, and give its id."""
+    ipam = IPAMConfig(pool_configs=[IPAMPool(subnet=subnet)])
+    made = client.api.create_network(name, ipam=ipam, labels=dict(own or {}))
     try:
-        yield
+        yield made["Id"]
     finally:
         client.api.remove_network(made["Id"])
 
@@ -221,12 +222,57 @@ def test_down_all_collects_too(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def test_an_owner_counts_as_dead_when_its_number_is_anothers_or_the_machine_was_booted() -> None:
-    mine = labels.myself().labels
-    assert not labels.is_dead(mine)
-    assert labels.is_dead({**mine, "lab.owner": f"{os.getpid()}-1"})
-    assert labels.is_dead({**mine, "lab.machine": mine["lab.machine"].replace("-", "0")})
-    boot, _, _numbering = mine["lab.machine"].partition(" ")
-    assert not labels.is_dead({**mine, "lab.owner": "1-1", "lab.machine": f"{boot} pid:[1]"})
+    mine = labels.mine("mine")
+    assert not mine.is_dead
+    assert replace(mine, process=f"{os.getpid()}-1").is_dead
+    assert replace(mine, machine=mine.machine.replace("-", "0")).is_dead
+    boot, _, _numbering = mine.machine.partition(" ")
+    assert not replace(mine, process="1-1", machine=f"{boot} pid:[1]").is_dead
+
+
+@pytest.mark.parametrize(("process", "machine"), [("", ""), ("somebody", "else"), ("1-", "a b"), ("1-1", "rack 3")])
+def test_nobody_is_dead_of_whom_labels_tell_otherwise_than_ours(process: str, machine: str) -> None:
+    assert not labels.Lab("mine", process, machine).is_dead
+
+
+def test_what_has_but_the_name_of_a_lab_is_left_alone(
+    docker_backend: DockerBackend, docker_client: DockerClient
+) -> None:
+    dead = replace(labels.mine(f"others-{uuid.uuid4().hex[:8]}"), process=f"{os.getpid()}-1")
+    others = ({labels.LAB: dead.name}, {labels.LAB: dead.name, "lab.owner": dead.process, "lab.machine": "rack 3"})
+    (image,) = docker_client.api.images(name="lab/toolbox")[:1]
+    made = docker_client.api.create_container(image["Id"], labels={labels.LAB: dead.name})
+    try:
+        with (
+            docker_network(docker_client, f"{dead.name}-1", "10.77.1.0/24", others[0]) as first,
+            docker_network(docker_client, f"{dead.name}-2", "10.77.2.0/24", others[1]) as second,
+        ):
+            docker_backend.collect()
+            assert set(at_daemon(docker_client, dead.name)) == {made["Id"], first, second}
+    finally:
+        docker_client.api.remove_container(made["Id"])
+
+
+def test_what_a_dead_lab_has_left_goes_and_what_a_living_one_of_its_name_has_stays(
+    docker_backend: DockerBackend, docker_client: DockerClient
+) -> None:
+    living = labels.mine(f"twice-{uuid.uuid4().hex[:8]}")
+    dead = replace(living, process=f"{os.getpid()}-1")
+    docker_client.api.create_network(f"{dead.name}-1", labels=dead.labels)
+    with docker_network(docker_client, f"{dead.name}-2", "10.77.4.0/24", living.labels) as stays:
+        docker_backend.collect()
+        assert at_daemon(docker_client, dead.name) == [stays]
+
+
+def test_a_lab_that_cannot_come_up_removes_nothing_of_one_that_has_its_name(
+    docker_backend: DockerBackend, docker_client: DockerClient
+) -> None:
+    plan = planned(ELSEWHERE)
+    name = f"lab-{plan.name}-lan"
+    with docker_network(docker_client, name, "10.77.5.0/24", labels.mine(plan.name).labels) as stays:
+        with pytest.raises(BackendError, match=f"network lan: .*{name} already exists"):
+            docker_backend.up(plan)
+        assert left(docker_client, plan) == [stays]
 
 
 def test_the_command_line_brings_containers_up_and_down(docker_client: DockerClient, tmp_path: Path) -> None:

@@ -84,9 +84,10 @@ def _containers(
     client: DockerClient, lab: Lab, tags: Mapping[str, str], on_step: Callable[[str], None]
 ) -> dict[str, Namespaces]:
     """Start all containers, several at once; no thread is left when it returns."""
-    plan, owner = lab.plan, labels.myself().labels
+    plan, mine = lab.plan, labels.mine(lab.plan.name)
+    labels.note(lab.entry, mine)
     on_step("docker networks")
-    made = together(lambda one: networks.create(client, plan, one, owner), plan.networks)
+    made = together(lambda one: networks.create(client, plan, one, mine), plan.networks)
     with doing("daemon"):
         processors = int(client.api.info()["NCPU"])
     making = containers.Making(
@@ -95,7 +96,7 @@ def _containers(
         networks=dict(zip((one.name for one in plan.networks), made, strict=True)),
         logs=lab.entry.path / "logs",
         shared=lab.shared,
-        owner=owner,
+        lab=mine,
         processors=processors,
     )
     starting = {}

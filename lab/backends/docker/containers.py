@@ -15,6 +15,7 @@ from docker.types import EndpointConfig, HostConfig, NetworkingConfig
 from lab.backends.docker import labels, neutral
 from lab.backends.docker.container import Container, opened
 from lab.backends.docker.daemon import doing
+from lab.backends.docker.labels import Lab
 from lab.backends.docker.networks import Network
 from lab.backends.owned.built import step
 from lab.errors import BackendError
@@ -42,7 +43,7 @@ class Making:
         networks: by their names in the plan.
         logs: a folder of the machine's that has one for each node, with the logs of its services.
         shared: folders of the machine's that all see in the same place.
-        owner: labels.
+        lab: what they are labelled with.
     """
 
     client: DockerClient
@@ -50,7 +51,7 @@ class Making:
     networks: Mapping[str, Network]
     logs: Path
     shared: tuple[str, ...]
-    owner: Mapping[str, str]
+    lab: Lab
     processors: int
 
 
@@ -101,7 +102,10 @@ def _create(making: Making, node: PlannedNode, image: str) -> str:
         )
     except APIError as error:
         if error.status_code == _CONFLICT:
-            msg = f"node {node.name}: there is a container {name} already; remove it: docker rm -f {name}"
+            msg = (
+                f"node {node.name}: there is a container {name} already; if another lab has it, give this one another "
+                f'name with "--name", else remove it: docker rm -f {name}'
+            )
             raise BackendError(msg) from error
         raise
     return str(made["Id"])
@@ -137,8 +141,7 @@ def _capabilities(node: PlannedNode) -> frozenset[str]:
 def _labels(making: Making, node: PlannedNode) -> dict[str, str]:
     addresses = " ".join(f"{one.name}={address}" for one in node.interfaces for address in one.addresses)
     return {
-        **making.owner,
-        labels.LAB: making.plan.name,
+        **making.lab.labels,
         labels.NODE: node.name,
         labels.ADDRESSES: addresses,
     }

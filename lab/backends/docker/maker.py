@@ -7,7 +7,7 @@ import signal
 from collections.abc import Callable, Mapping
 from typing import cast
 
-from lab.backends.docker import entrance, objects
+from lab.backends.docker import entrance, labels, objects
 from lab.backends.docker.build import build
 from lab.backends.docker.container import Container
 from lab.backends.docker.daemon import connect
@@ -46,12 +46,13 @@ class DockerMaker:
         Raises:
             BackendError: something is left; says how it goes.
         """
-        name = entry.path.name
         try:
-            client = connect()
-            objects.remove_lab(client, name)
-            if not (entry.path / registry.ENTRANCE).exists():  # the owner ended while it built
-                objects.remove_latecomers(client, name)
+            lab = labels.noted(entry)
+            if lab:
+                client = connect()
+                objects.remove_lab(client, lab)
+                if not (entry.path / registry.ENTRANCE).exists():  # the owner ended while it built
+                    objects.remove_latecomers(client, lab)
         except LabError as error:
             msg = f'{error}; what is left at the daemon goes with the next lab there, or "lab down --all"'
             raise BackendError(msg) from error

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import itertools
 import random
-from collections.abc import Container, Iterator, Mapping
+from collections.abc import Container, Iterator
 from dataclasses import dataclass
 from ipaddress import IPv4Address, IPv4Network, IPv6Address, IPv6Network, ip_interface, ip_network
 
@@ -17,6 +17,7 @@ from docker.types import IPAMConfig, IPAMPool
 
 from lab.backends.docker import labels
 from lab.backends.docker.daemon import doing
+from lab.backends.docker.labels import Lab
 from lab.errors import BackendError
 from lab.plan.model import Plan, PlannedNetwork
 
@@ -46,7 +47,7 @@ def name_of(lab: str, network: str) -> str:
     return f"lab-{lab}-{network}"
 
 
-def create(client: DockerClient, plan: Plan, network: PlannedNetwork, owner: Mapping[str, str]) -> Network:
+def create(client: DockerClient, plan: Plan, network: PlannedNetwork, lab: Lab) -> Network:
     """Make a network: with the plan's subnets if Docker can have them.
 
     It has each subnet once only, so a second lab with the same, which is no trouble to the first, is numbered
@@ -55,7 +56,7 @@ def create(client: DockerClient, plan: Plan, network: PlannedNetwork, owner: Map
     Raises:
         BackendError: a network that is no lab's has such a subnet, or the name; or the daemon refuses.
     """
-    own = {**owner, labels.LAB: plan.name, labels.NETWORK: network.name}
+    own = {**lab.labels, labels.NETWORK: network.name}
     pools = _planned_pools(plan, network)
     for attempt in range(_ATTEMPTS):
         taken = list(_taken(client))
@@ -118,7 +119,7 @@ def _taken(client: DockerClient) -> Iterator[tuple[Subnet, str, bool]]:
         found = client.api.networks()
     for one in found:
         for pool in one["IPAM"]["Config"] or ():
-            yield ip_network(pool["Subnet"], strict=False), one["Name"], labels.LAB in (one["Labels"] or {})
+            yield ip_network(pool["Subnet"], strict=False), one["Name"], labels.lab_of(one["Labels"] or {}) is not None
 
 
 def _clash(network: PlannedNetwork, taken: list[tuple[Subnet, str, bool]]) -> str | None:

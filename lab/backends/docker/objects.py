@@ -1,4 +1,7 @@
-"""What labs have at the daemon, and how it is removed."""
+"""What labs have at the daemon, and how it is removed.
+
+What is whose is told by all labels together: two labs may have the same name, one after the other or at once.
+"""
 
 from __future__ import annotations
 
@@ -10,6 +13,7 @@ from docker.errors import APIError, NotFound
 
 from lab.backends.docker import labels
 from lab.backends.docker.daemon import doing, together
+from lab.backends.docker.labels import Lab
 from lab.backends.owned import entrants
 from lab.errors import BackendError, WaitTimeoutError
 from lab.wait import wait_until
@@ -19,15 +23,15 @@ _COMES_WITHIN = 1.0
 _CONFLICT = 409  # the answer while somebody else is removing it
 
 
-def remove_lab(client: DockerClient, name: str) -> None:
+def remove_lab(client: DockerClient, lab: Lab) -> None:
     """Remove the containers and networks of a lab.
 
     Raises:
         BackendError: the daemon does not answer, or refuses.
     """
-    containers = _containers(client, name)
+    containers = _containers(client, lab)
     entrants.wake({found for found in together(lambda one: _numbering(client, one), containers) if found})
-    networks = _networks(client, name)
+    networks = _networks(client, lab)
     # One after the other: if several leave at once, Docker 20.10 may lose count, and keeps the network for ever.
     for network in networks:
         _empty(client, network)
@@ -35,7 +39,7 @@ def remove_lab(client: DockerClient, name: str) -> None:
     together(lambda one: _remove_network(client, one), networks)
 
 
-def remove_latecomers(client: DockerClient, name: str) -> None:
+def remove_latecomers(client: DockerClient, lab: Lab) -> None:
     """Remove what a lab gets after all: the daemon goes on with a request although its sender was killed.
 
     Raises:
@@ -43,9 +47,9 @@ def remove_latecomers(client: DockerClient, name: str) -> None:
     """
     with suppress(WaitTimeoutError):
         wait_until(
-            lambda: bool(_containers(client, name) or _networks(client, name)), timeout=_COMES_WITHIN, what="latecomers"
+            lambda: bool(_containers(client, lab) or _networks(client, lab)), timeout=_COMES_WITHIN, what="latecomers"
         )
-        remove_lab(client, name)
+        remove_lab(client, lab)
 
 
 def collect(client: DockerClient) -> list[str]:
@@ -58,23 +62,28 @@ def collect(client: DockerClient) -> list[str]:
     with doing("looking for what dead labs have left"):
         found = client.api.containers(all=True, filters={"label": labels.LAB})
         found += client.api.networks(filters={"label": labels.LAB})
-    for name in {one["Labels"][labels.LAB] for one in found if labels.is_dead(one["Labels"])}:
+    for lab in {lab for one in found if (lab := labels.lab_of(one["Labels"])) and lab.is_dead}:
         try:
-            remove_lab(client, name)
+            remove_lab(client, lab)
         except BackendError as error:
-            refusals.append(f'lab "{name}": {error}')
+            refusals.append(f'lab "{lab.name}": {error}')
     return refusals
 
 
-def _containers(client: DockerClient, name: str) -> list[str]:
+def _containers(client: DockerClient, lab: Lab) -> list[str]:
     with doing("listing containers"):
-        found = client.api.containers(all=True, filters={"label": f"{labels.LAB}={name}"})
+        found = client.api.containers(all=True, filters={"label": _filter(lab)})
     return [one["Id"] for one in found]
 
 
-def _networks(client: DockerClient, name: str) -> list[str]:
+def _networks(client: DockerClient, lab: Lab) -> list[str]:
     with doing("listing networks"):
-        return [one["Id"] for one in client.api.networks(filters={"label": f"{labels.LAB}={name}"})]
+        return [one["Id"] for one in client.api.networks(filters={"label": _filter(lab)})]
+
+
+def _filter(lab: Lab) -> list[str]:
+    """Return the labels as the daemon wants them; what it finds has all of them."""
+    return [f"{key}={value}" for key, value in lab.labels.items()]
 
 
 def _numbering(client: DockerClient, container: str) -> str:

@@ -5,6 +5,7 @@
         owner.json             process ids, when, from what file
         control.sock           where the owner listens
         enter                  runs a program in a node: sh enter NODE PROGRAM [ARGUMENT...]
+        docker.json            of labs of containers: the labels of all that they have at the daemon
         lock                   held as long as the guard or the owner lives
         nodes/                 an empty folder; the lab mounts its own files there, in its own mount namespace
 
