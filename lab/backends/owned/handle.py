@@ -182,8 +182,11 @@ class OwnedLab:
 
     def entrance(self, node: str) -> tuple[str, ...]:
         """Return the command line that leads into the node."""
+        script = self.folder / registry.ENTRANCE
+        if not script.exists():
+            raise registry.not_ready(self.name)
         # By name: where labs have their folders, distributions let no file be executed.
-        return ("/bin/sh", str(registry.root() / self.name / registry.ENTRANCE), node)
+        return ("/bin/sh", str(script), node)
 
     def down(self, timeout: float = 30.0) -> None:
         """Take the lab down, also one that is only coming up; return when nothing of it is left."""

@@ -167,11 +167,17 @@ def connect(name: str) -> socket.socket:
         channel.close()
         if error.errno not in (errno.ENOENT, errno.ECONNREFUSED, errno.ENOTDIR):
             raise
-        if name not in names():
-            raise no_such_lab(name) from error
-        msg = f'lab "{name}" is still coming up, or going down: wait for that, or take it down: lab down {name}'
-        raise LabUnreadyError(msg) from error
+        raise not_ready(name) from error
     return channel
+
+
+def not_ready(name: str) -> UsageError | LabUnreadyError:
+    """Return the error of who wants something of a lab that does not have it yet, or no more."""
+    if name not in names():
+        return no_such_lab(name)
+    return LabUnreadyError(
+        f'lab "{name}" is still coming up, or going down: wait for that, or take it down: lab down {name}'
+    )
 
 
 def no_such_lab(name: str) -> UsageError:
