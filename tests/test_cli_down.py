@@ -79,11 +79,11 @@ def test_an_owner_that_builds_and_does_not_obey_is_killed() -> None:
 
 
 def test_a_lab_that_is_coming_up_says_so_to_whoever_asks() -> None:
-    with (
-        coming_up("build") as (name, _client),
-        pytest.raises(LabUnreadyError, match=f'lab "{name}" is still coming up'),
-    ):
-        attach(name).processes()
+    said = "is still coming up, or going down: wait for that, or take it down: lab down"
+    with coming_up("build") as (name, _client):
+        with pytest.raises(LabUnreadyError, match=f'^lab "{name}" {said} {name}$'):
+            attach(name).processes()
+        assert call("exec", "--lab", name, "left", "--", "true") == Said(1, "", f'lab: lab "{name}" {said} {name}\n')
 
 
 def trouble(monkeypatch: pytest.MonkeyPatch, *, at_daemon: str = "") -> None:
