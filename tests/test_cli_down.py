@@ -19,7 +19,7 @@ from lab.backends.owned.client import attach
 from lab.backends.owned.handle import OwnedLab
 from lab.errors import BackendError, LabUnreadyError
 from lab.wait import wait_until
-from tests.commands import Said, call
+from tests.commands import Said, call, execute
 from tests.small_labs import TWO_HOSTS, planned
 
 
@@ -83,7 +83,7 @@ def test_a_lab_that_is_coming_up_says_so_to_whoever_asks() -> None:
     with coming_up("build") as (name, _client):
         with pytest.raises(LabUnreadyError, match=f'^lab "{name}" {said} {name}$'):
             attach(name).processes()
-        assert call("exec", "--lab", name, "left", "--", "true") == Said(1, "", f'lab: lab "{name}" {said} {name}\n')
+        assert execute("exec", "--lab", name, "left", "--", "true") == Said(1, "", f'lab: lab "{name}" {said} {name}\n')
 
 
 def trouble(monkeypatch: pytest.MonkeyPatch, *, at_daemon: str = "") -> None:
