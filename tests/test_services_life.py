@@ -81,9 +81,9 @@ def test_a_service_whose_need_fails_is_never_started(bring_up: BringUp, monkeypa
     ("service", "error", "message"),
     [
         (
-            command("sh", "-c", "echo no such setting; exit 3", listens=[80]),
+            command("sh", "-c", r"printf 'no such setting\033[2J\n'; exit 3", listens=[80]),
             CommandError,
-            "web: command: ended with exit code 3 before it was ready; its log ends:\n    no such setting",
+            "web: command: ended with exit code 3 before it was ready; its log ends:\n    no such setting\\x1b[2J",
         ),
         (
             command("sh", "-c", "kill -KILL $$", listens=[80]),

@@ -20,6 +20,7 @@ from lab.plan.model import PlannedNode, PlannedService
 from lab.services.kind import Kind, Place, Port, Program
 from lab.services.state import ending
 from lab.services.table import Kinds
+from lab.spec.quoting import harmless
 from lab.wait import wait_until
 
 READY_WITHIN = 10.0  # seconds
@@ -183,7 +184,7 @@ class Service:
         with self.log.open("rb") as file:
             file.seek(max(0, os.fstat(file.fileno()).st_size - _MOST_SHOWN))
             lines = file.read().decode(errors="replace").splitlines()[-_LAST_LINES:]
-        return "\n".join(["its log ends:", *(f"    {line}" for line in lines)]) if lines else "it wrote nothing"
+        return "\n".join(["its log ends:", *(f"    {harmless(line)}" for line in lines)]) if lines else "it wrote nothing"
 
     def _environment(self) -> dict[str, str]:
         return {"PATH": search_path(), "HOME": "/run", "LC_ALL": "C.UTF-8", **dict(self._node.environment)}
