@@ -184,7 +184,9 @@ class Service:
         with self.log.open("rb") as file:
             file.seek(max(0, os.fstat(file.fileno()).st_size - _MOST_SHOWN))
             lines = file.read().decode(errors="replace").splitlines()[-_LAST_LINES:]
-        return "\n".join(["its log ends:", *(f"    {harmless(line)}" for line in lines)]) if lines else "it wrote nothing"
+        if not lines:
+            return "it wrote nothing"
+        return "\n".join(["its log ends:", *(f"    {harmless(line)}" for line in lines)])
 
     def _environment(self) -> dict[str, str]:
         return {"PATH": search_path(), "HOME": "/run", "LC_ALL": "C.UTF-8", **dict(self._node.environment)}
