@@ -1,10 +1,13 @@
-"""A daemon (book 7): it leaves the terminal, drops its privileges, and opens its log anew when it is told to.
+"""A daemon (book 7): it leaves the terminal, drops its privileges, and opens its log anew, or tells syslog.
 
 left (clients) ── lan ── right (the daemon)
 """
 
 import re
 import signal
+import socket
+from collections.abc import Iterator
+from contextlib import closing
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -55,14 +58,65 @@ class Daemon:
             words = tcp.read_to_end(connection).decode().split()
         return dict(zip(words[::2], words[1::2], strict=True))
 
+    def answers(self) -> bool:
+        """Whether it answers at all."""
+        try:
+            return bool(self.asked())
+        except TimeoutError:
+            return False
+
     def signal(self, number: int) -> None:
         self.lab["right"].run("kill", f"-{number}", str(self.pid())).check()
+
+    def stop(self) -> None:
+        """Return when it has neither its port nor its pid file any more."""
+        self.signal(signal.SIGTERM)
+        assert comes_true(lambda: not any(one.state == "LISTEN" for one in self.lab["right"].sockets()))
 
 
 @pytest.fixture
 def daemon(lab: Lab, tmp_path: Path) -> Daemon:
     """A daemon of this test's; its lab is so too, and ends it."""
     return Daemon(lab, tmp_path)
+
+
+class Syslogd:
+    """A socket that is read as a syslogd reads /dev/log."""
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        self._socket = self._bound()
+
+    def next(self) -> tuple[int, str, int, str]:
+        """The next line: priority and facility, who, its process id, text."""
+        line = self._socket.recv(1024).decode()
+        found = re.fullmatch(r"<(\d+)>\w{3} [ \d]\d \d\d:\d\d:\d\d (\w+)\[(\d+)\]: (.+)", line)
+        assert found, line
+        return int(found[1]), found[2], int(found[3]), found[4]
+
+    def restart(self) -> None:
+        """Be another one, as after an update of it."""
+        self.close()
+        self.path.unlink()
+        self._socket = self._bound()
+
+    def close(self) -> None:
+        """Read no more."""
+        self._socket.close()
+
+    def _bound(self) -> socket.socket:
+        bound = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM)
+        bound.settimeout(10)
+        bound.bind(str(self.path))
+        self.path.chmod(0o666)
+        return bound
+
+
+@pytest.fixture
+def syslogd(tmp_path: Path) -> Iterator[Syslogd]:
+    """The only one that hears of it: no word reaches the machine's own log."""
+    with closing(Syslogd(tmp_path / "log")) as reader:
+        yield reader
 
 
 def status(node: Node, pid: int, key: str) -> str:
@@ -110,8 +164,7 @@ def test_what_fails_fails_before_anybody_looks_away(lab: Lab, daemon: Daemon) ->
     assert second.exit_code == 1
     assert re.fullmatch(r"daemon: lock .*daemon\.pid: Resource temporarily unavailable\n", second.stderr)
 
-    daemon.signal(signal.SIGTERM)
-    assert comes_true(lambda: not any(one.state == "LISTEN" for one in lab["right"].sockets()))
+    daemon.stop()
 
 
 @pytest.mark.topology("two-hosts.yaml")
@@ -136,6 +189,44 @@ def test_a_log_is_renamed_first_and_opened_anew_on_sighup(daemon: Daemon) -> Non
     daemon.asked()
     assert comes_true(lambda: daemon.log.read_text() == "SIGHUP: the log goes on here\nanswered one\n")
     assert old.read_text() == "answered one\n" * 2
+
+
+@pytest.mark.topology("two-hosts.yaml")
+@pytest.mark.book("7.6")
+@pytest.mark.mutant("all lines matter alike", faulty("daemon", "ONE_PRIORITY"))
+def test_syslog_is_told_who_says_what_and_how_much_it_matters(daemon: Daemon, syslogd: Syslogd) -> None:
+    """A datagram is a line: "<30>Nov 26 21:04:58 daemon[4711]: text", whose first number is 8 * facility + priority.
+
+    Here the facility is 3 (LOG_DAEMON), and the priority 6 (LOG_INFO) or 5 (LOG_NOTICE): whoever reads sorts by them
+    what goes where. syslog(3) writes to /dev/log and nowhere else; this daemon takes another socket, the test's own.
+    """
+    daemon.start("--syslog", str(syslogd.path), log=False).check()
+    pid = int(daemon.asked()["pid"])
+    assert syslogd.next() == (30, "daemon", pid, "answered one")
+    daemon.signal(signal.SIGHUP)
+    assert syslogd.next() == (29, "daemon", pid, "SIGHUP: the log goes on here")
+    syslogd.restart()
+    daemon.asked()
+    assert syslogd.next() == (30, "daemon", pid, "answered one")
+
+
+@pytest.mark.topology("two-hosts.yaml")
+@pytest.mark.book("7.6")
+@pytest.mark.mutant("it waits for who reads the log", faulty("daemon", "WAITS_FOR_SYSLOG"))
+def test_a_syslog_that_nobody_reads_stops_nobody(daemon: Daemon, syslogd: Syslogd) -> None:
+    """A socket has room for some datagrams (net.unix.max_dgram_qlen); syslog(3) then waits, and its program with it.
+
+    A server had better lose lines of its log than clients. Without anybody to read it fails at once, as with a log
+    file that cannot be opened.
+    """
+    daemon.start("--syslog", str(syslogd.path), log=False).check()
+    room = int(Path("/proc/sys/net/unix/max_dgram_qlen").read_text())
+    assert all(daemon.answers() for _ in range(room + 5))
+    assert syslogd.next()[3] == "answered one"
+    daemon.stop()
+    syslogd.close()
+    nobody = daemon.start("--syslog", str(syslogd.path), log=False)
+    assert (nobody.exit_code, nobody.stderr) == (1, f"daemon: connect {syslogd.path}: Connection refused\n")
 
 
 @pytest.mark.topology("two-hosts.yaml")

@@ -6,7 +6,8 @@
 // one; "/" as its folder, so that it keeps no file system busy; nothing of the caller's as stdin, stdout or stderr.
 //
 // It answers each connection with one line about itself. The log is its stderr; after a rename it writes into the old
-// file until SIGHUP. The pid file is locked as long as the daemon lives, so a stale one can be told.
+// file until SIGHUP. With --syslog it goes to a syslogd instead (lib/syslog.h), with a priority for each line. The pid
+// file is locked as long as the daemon lives, so a stale one can be told.
 //
 // Limits: one connection at a time, as one line never has to wait for room.
 #include <fcntl.h>
@@ -14,15 +15,19 @@
 #include <poll.h>
 #include <sys/file.h>
 #include <sys/stat.h>
+#include <syslog.h>
 
 #include <array>
 #include <csignal>
 #include <filesystem>
+#include <functional>
+#include <memory>
 
 #include "lib/accept.h"
 #include "lib/options.h"
 #include "lib/server.h"
 #include "lib/signal_pipe.h"
+#include "lib/syslog.h"
 
 namespace {
 
@@ -32,7 +37,10 @@ struct Settings {
   std::string user;
   std::string pid_file;
   std::string log_file;
+  std::string syslog;
 };
+
+using Log = std::function<void(int priority, const std::string& text)>;
 
 /// Let stderr be the log file, created if need be; throws std::system_error.
 void open_log(const std::string& path) {
@@ -88,14 +96,14 @@ std::string about_itself() {
          " session " + std::to_string(getsid(0)) + " folder " + std::filesystem::current_path().string() + "\n";
 }
 
-void answer(const Fd& socket) {
+void answer(const Fd& socket, const Log& log) {
   const std::string line = about_itself();
   // A new connection has room for a line; one that is gone already needs none.
   [[maybe_unused]] const ssize_t written = write(socket.get(), line.data(), line.size());
-  log_line("answered one");
+  log(LOG_INFO, "answered one");
 }
 
-void reopen_log(const std::string& path) {
+void reopen_log(const std::string& path, const Log& log) {
 #ifdef MUTANT_LOG_NOT_REOPENED
   const bool reopens = path.empty();
 #else
@@ -104,21 +112,21 @@ void reopen_log(const std::string& path) {
   try {
     if (reopens) open_log(path);
   } catch (const std::system_error& error) {
-    log_line(error.what());  // into the old one: better there than nowhere
+    log(LOG_ERR, error.what());  // into the old one: better there than nowhere
   }
-  log_line("SIGHUP: the log goes on here");
+  log(LOG_NOTICE, "SIGHUP: the log goes on here");
 }
 
-void serve(const SignalPipe& signals, int listener, const std::string& log_file) {
+void serve(const SignalPipe& signals, int listener, const std::string& log_file, const Log& log) {
   bool has_room = true;
   while (true) {
     std::array<pollfd, 2> watched{{{signals.fd(), POLLIN, 0}, {has_room ? listener : -1, POLLIN, 0}}};
     const int timeout = has_room ? -1 : static_cast<int>(kAcceptPause.count());
     check("poll", uninterrupted([&] { return poll(watched.data(), watched.size(), timeout); }));
-    has_room = accept_all(listener, answer);
+    has_room = accept_all(listener, [&](const Fd& socket) { answer(socket, log); });
     for (const int signal : signals.take()) {
       if (signal != SIGHUP) return;
-      reopen_log(log_file);
+      reopen_log(log_file, log);
     }
   }
 }
@@ -129,10 +137,19 @@ Settings read(int argc, char** argv) {
         {{"--daemon", "", "leave the terminal", &settings.daemon},
          {"--user", "UID", "be this user and group, once the port is bound", &settings.user},
          {"--pid-file", "FILE", "where its process id goes", &settings.pid_file},
-         {"--log-file", "FILE", "instead of stderr; a daemon without has no log", &settings.log_file}});
+         {"--log-file", "FILE", "instead of stderr; a daemon without log file has no stderr", &settings.log_file},
+         {"--syslog", "SOCKET", "log to the syslogd that reads there, as most do from /dev/log", &settings.syslog}});
   // Relative paths mean another place once the folder is "/".
-  if (!settings.log_file.empty()) settings.log_file = std::filesystem::absolute(settings.log_file);
+  for (std::string* path : {&settings.log_file, &settings.syslog})
+    if (!path->empty()) *path = std::filesystem::absolute(*path);
   return settings;
+}
+
+/// Return where the log goes; throws std::system_error if nobody reads it there.
+Log log_to(const std::string& socket) {
+  if (socket.empty()) return [](int /*priority*/, const std::string& text) { log_line(text); };
+  const auto syslog = std::make_shared<Syslog>(socket, "daemon");
+  return [syslog](int priority, const std::string& text) { syslog->send(priority, text); };
 }
 
 void serve_as_told(int argc, char** argv) {
@@ -141,13 +158,14 @@ void serve_as_told(int argc, char** argv) {
   const Fd listener = listen_on(settings.options.address(), settings.options.backlog, SOCK_NONBLOCK);
   const Fd pid_file = settings.pid_file.empty() ? Fd() : open_pid_file(settings.pid_file);
   if (!settings.user.empty()) drop_privileges(static_cast<uid_t>(number("--user", settings.user, 1, 2'000'000'000)));
+  const Log log = log_to(settings.syslog);
   const bool is_daemon = !settings.daemon.empty();
-  const std::string log = settings.log_file.empty() && is_daemon ? "/dev/null" : settings.log_file;
-  if (!log.empty()) open_log(log);
+  const std::string log_file = settings.log_file.empty() && is_daemon ? "/dev/null" : settings.log_file;
+  if (!log_file.empty()) open_log(log_file);
   if (is_daemon) become_daemon();
   if (pid_file) write_pid(pid_file.get());
   announce_ready();
-  serve(signals, listener.get(), settings.log_file);
+  serve(signals, listener.get(), settings.log_file, log);
 }
 
 }  // namespace

@@ -56,6 +56,8 @@ mutant(tee_file NOT_TRUNCATED) # leaves the end of a longer file that was there
 mutant(daemon LOG_NOT_REOPENED) # writes into the old log after SIGHUP
 mutant(daemon KEEPS_GROUPS) # drops the user and keeps its groups
 mutant(daemon NO_LOCK) # does not lock its pid file
+mutant(daemon ONE_PRIORITY) # tells syslog that all lines matter alike
+mutant(daemon WAITS_FOR_SYSLOG) # waits until there is room in a log that nobody reads
 mutant(daemon NO_SETSID) # stays in the caller's session
 mutant(select_oob OVERFLOW) # takes descriptors that an fd_set has no room for
 mutant(select_oob OOB_LOST) # reads urgent data as if it were normal
