@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import socket
 import sys
+import time
 import uuid
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from functools import cache
 
@@ -18,6 +19,7 @@ from lab.load import loads
 from lab.plan.planner import plan
 from lab.pytest_plugin import Labs
 from lab.running import Lab
+from lab.trace.trace import Trace
 
 ALL: tuple[Mechanism, ...] = ("wire", "tbf", "netem")
 DELAYING: tuple[Mechanism, ...] = ("wire", "netem")
@@ -34,6 +36,23 @@ from lab.netlink import rtnetlink
 from lab.netlink.namespaces import Clone
 arena.enter(Clone.NET)
 print(*qdisc.known(rtnetlink.open_socket()))
+"""
+
+# What the kernel knows of a queueing discipline, it tells again; a seed like no other number in its answer.
+_LOOK_FOR_SEED = """
+import struct
+from lab.doctor import arena
+from lab.link import qdisc
+from lab.netlink import rtnetlink
+from lab.netlink.namespaces import Clone
+from lab.plan.model import Impairment
+SEED = 0x5EED0123456789AB
+arena.enter(Clone.NET)
+channel = rtnetlink.open_socket()
+qdisc.put_on(channel, rtnetlink.LOOPBACK_INDEX, Impairment(delay_us=1), largest=2000, seed=SEED, netem=True)
+GET_QDISCS, REQUEST_ALL = 38, 0x301
+channel.sendall(struct.pack("=IHHIIBxxxiIII", 36, GET_QDISCS, REQUEST_ALL, 0, 0, 0, 0, 0, 0, 0))
+print(struct.pack("=Q", SEED) in channel.recv(1 << 16))
 """
 
 PAIR = """
@@ -57,17 +76,23 @@ def pair_by(labs: Labs, how: Mechanism, link: str, *, seed: int = 1) -> Lab:
     """Bring up the same with the impairment made in one certain way, or skip where that cannot be."""
     settings = f"{link}, wire: true" if how == "wire" else link
     planned = plan(loads(PAIR.format(link=settings, seed=seed)))
-    chosen = mechanism(planned.nodes[0].interfaces[0], _kinds())
+    chosen = mechanism(planned.nodes[0].interfaces[0], kinds())
     if chosen != how:
-        pytest.skip(f"on this kernel ({', '.join(sorted(_kinds())) or 'neither netem nor tbf'}) it is a {chosen}")
+        pytest.skip(f"on this kernel ({', '.join(sorted(kinds())) or 'neither netem nor tbf'}) it is a {chosen}")
     return pair(labs, settings, seed=seed)
 
 
 @cache
-def _kinds() -> frozenset[qdisc.Kind]:
+def kinds() -> frozenset[qdisc.Kind]:
     """What this kernel has, tried in a network namespace of a process of its own."""
     printed = output_of([sys.executable, "-c", _LOOK], timeout=_SLOW)
     return frozenset(kind for kind in qdisc.KINDS if kind in printed.split())
+
+
+@cache
+def netem_takes_a_seed() -> bool:
+    """Whether this kernel's netem draws from a seed that one says, tried likewise; only where there is netem."""
+    return output_of([sys.executable, "-c", _LOOK_FOR_SEED], timeout=_SLOW) == "True\n"
 
 
 @dataclass(frozen=True, slots=True)
@@ -79,10 +104,20 @@ class Arrival:
     arrived: float
 
 
-def send_numbered(lab: Lab, count: int, *, size: int = 1000, pause: Callable[[], None] = lambda: None) -> list[Arrival]:
+def send_numbered(
+    lab: Lab,
+    count: int,
+    *,
+    size: int = 1000,
+    pause: Callable[[], None] = lambda: None,
+    longest: float = 0.0,
+) -> list[Arrival]:
     """Send datagrams of `size` bytes in Ethernet from a to b, and return those that both ends have seen.
 
     Both wires are captured, so that what is measured is the link and not the programs at its ends.
+
+    Args:
+        longest: as of `wait_for_the_last`.
     """
     a, b = lab["a"], lab["b"]
     assert any(a.ping(b.address(), timeout=5.0).received for _attempt in range(20))  # addresses are known now
@@ -95,7 +130,7 @@ def send_numbered(lab: Lab, count: int, *, size: int = 1000, pause: Callable[[],
         for number in range(count):
             sender.sendto(number.to_bytes(4, "big").ljust(size - 42, b"\0"), (b.address(), PORT))
             pause()
-        wait_for_the_last(lab)
+        wait_for_the_last(lab, longest=longest)
     assert capture.trace.dropped == 0
     udp = capture.trace.where(lambda packet: packet.udp is not None)
     times = {(packet.node, int.from_bytes(packet.payload[:4], "big")): packet.time_ns / 1e9 for packet in udp}
@@ -120,22 +155,28 @@ def ping_delays(lab: Lab, count: int) -> tuple[list[float], list[float]]:
     return delays, [echo.round_trip for echo in echoes if echo.round_trip is not None]
 
 
-def count_corrupted(lab: Lab, count: int) -> int:
-    """Send datagrams on a link that corrupts every frame, and return how many arrive with a wrong checksum."""
+def send_while_impaired(lab: Lab, count: int, out: Mapping[str, str]) -> Trace:
+    """Send numbered datagrams on a link that does this to them and to nothing else, and return what arrives."""
     a, b = lab["a"], lab["b"]
     wait_for_the_last(lab)
     with b.capture("eth0") as capture, a.socket(socket.AF_INET, socket.SOCK_DGRAM) as sender:
-        a.impair(out={"corrupt": "100%"})
-        for _number in range(count):
-            sender.sendto(bytes(958), (b.address(), PORT))
-        a.impair()
+        a.impair(out=out)
+        for number in range(count):
+            sender.sendto(number.to_bytes(4, "big").ljust(958, b"\0"), (b.address(), PORT))
+        a.impair(delay="1ms")  # and what is under way stays so
         wait_for_the_last(lab)
-    return len(capture.trace.where(lambda packet: packet.checksum_ok is False))
+    return capture.trace
 
 
-def wait_for_the_last(lab: Lab) -> None:
-    """Return when what was sent has arrived: a ping takes the same way, and some get through in the end."""
+def wait_for_the_last(lab: Lab, *, longest: float = 0.0) -> None:
+    """Return when what was sent has arrived: a ping takes the same way, and some get through in the end.
+
+    Args:
+        longest: seconds that a frame is on its way, where a later one may overtake it before.
+    """
+    due = time.monotonic() + longest
     for _attempt in range(20):
-        if lab["a"].ping(lab["b"].address(), timeout=2.0).received:
+        overtakes_none = time.monotonic() >= due
+        if lab["a"].ping(lab["b"].address(), timeout=2.0).received and overtakes_none:
             return
     pytest.fail("nothing passes at all")
