@@ -192,7 +192,7 @@ def test_a_log_is_renamed_first_and_opened_anew_on_sighup(daemon: Daemon) -> Non
 
 
 @pytest.mark.topology("two-hosts.yaml")
-@pytest.mark.book("7.6")
+@pytest.mark.book("7.1")
 @pytest.mark.mutant("all lines matter alike", faulty("daemon", "ONE_PRIORITY"))
 def test_syslog_is_told_who_says_what_and_how_much_it_matters(daemon: Daemon, syslogd: Syslogd) -> None:
     """A datagram is a line: "<30>Nov 26 21:04:58 daemon[4711]: text", whose first number is 8 * facility + priority.
@@ -211,7 +211,7 @@ def test_syslog_is_told_who_says_what_and_how_much_it_matters(daemon: Daemon, sy
 
 
 @pytest.mark.topology("two-hosts.yaml")
-@pytest.mark.book("7.6")
+@pytest.mark.book("7.1")
 @pytest.mark.mutant("it waits for who reads the log", faulty("daemon", "WAITS_FOR_SYSLOG"))
 def test_a_syslog_that_nobody_reads_stops_nobody(daemon: Daemon, syslogd: Syslogd) -> None:
     """A socket has room for some datagrams (net.unix.max_dgram_qlen); syslog(3) then waits, and its program with it.

@@ -1,4 +1,4 @@
-"""Limits reached and raised: descriptors (the book's 16.1; setrlimit(2)) and buffers (16.2; tcp(7)).
+"""Limits reached and raised: descriptors (the book's 7.4 and 16.1; setrlimit(2)) and buffers (16.2; tcp(7)).
 
 left (clients) ── lan ── right (server)
 """
@@ -45,6 +45,7 @@ def without_limits(lab: Lab) -> Closeable | None:
 
 
 @pytest.mark.topology("two-hosts.yaml")
+@pytest.mark.book("7.4")
 @pytest.mark.book("16.1")
 @pytest.mark.mutant("there is no limit", without_limits)
 def test_a_server_without_descriptors_leaves_clients_waiting_until_it_gets_more(lab: Lab) -> None:
