@@ -140,6 +140,33 @@ def test_the_last_answer_arrives_whole_although_the_server_closes_behind_it(lab:
         assert client.end() == "closed"
 
 
+@pytest.mark.mutant("it does not look whether something is unread", faulty("web_server", "UNREAD_RST"))
+@pytest.mark.parametrize("head", [b"GET /large.bin HTTP/1.0\r\n", get("/large.bin", ("Connection", "close"))[:-2]])
+def test_an_answer_arrives_whole_although_the_client_talks_on_behind_its_last_request(
+    lab: Lab, site: Path, head: bytes
+) -> None:
+    """What comes behind the last request is read by nobody, and close(2) resets a connection in which something lies.
+
+    The reset takes back what is still in the server's send queue. So the server looks: if something lies there it ends
+    its own side only, and throws away what the client says until the client ends, too.
+    """
+    with serving(lab, site), a_slow_reader(lab) as client:
+        client.send(head + b"\r\n")
+        assert client.connection.recv(1, socket.MSG_PEEK)
+        client.send(get("/page.html"))
+        answer = client.response()
+        assert answer and len(answer.body) == 5 << 20
+        assert client.end() == "closed"
+
+
+def a_slow_reader(lab: Lab) -> Dialogue:
+    """A connection whose client has room for little, so that most of an answer waits in the server's kernel."""
+    connection = lab["left"].socket(socket.AF_INET, socket.SOCK_STREAM)
+    connection.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
+    connection.connect((lab["right"].address(), 80))
+    return Dialogue(connection)
+
+
 @pytest.mark.mutant("head and content are written apart", faulty("web_server", "NAGLE"))
 def test_a_small_answer_goes_in_one_segment(lab: Lab, site: Path) -> None:
     """Head and content go into one send.
@@ -303,6 +330,26 @@ def test_at_its_limit_of_connections_it_lets_clients_wait(lab: Lab, site: Path) 
         assert first.ask(get("/"))
 
 
+@pytest.mark.mutant("full after a burst, it goes on listening", faulty("web_server", "FULL_AND_LISTENING"))
+def test_a_worker_that_a_burst_has_filled_leaves_the_next_client_to_others(lab: Lab, site: Path) -> None:
+    """Of the workers that watch the listening socket a new client wakes one only (EPOLLEXCLUSIVE).
+
+    If that one has as many clients as it may have, it looks away, and nobody else wakes up: the client waits until
+    another comes. So a worker has to look away as soon as it is full. One accepts up to eight clients in a row and may
+    have eight here; those that a stopped server finds waiting fill all workers but one.
+    """
+    for _ in range(3):
+        with serving(lab, site, "--workers", "4", "--connections", "32") as server, ExitStack() as stack:
+            server.signal(signal.SIGSTOP)
+            for _ in range(24):
+                stack.enter_context(dialogue(lab))
+            server.signal(signal.SIGCONT)
+            assert comes_true(lambda: queued(lab) == 0)
+            for _ in range(4):
+                answer = stack.enter_context(dialogue(lab)).ask(get("/"))
+                assert answer and answer.status == 200
+
+
 @pytest.mark.mutant("it waits for its slowest reader", faulty("web_server", "DRAINS_FOR_EVER"))
 def test_a_reader_that_does_not_read_holds_a_stop_up_for_a_limited_time(lab: Lab, site: Path) -> None:
     """Whoever is sent something when SIGTERM comes may take it, but not for as long as it likes.
@@ -343,6 +390,24 @@ def test_on_sigterm_it_finishes_what_is_under_way_and_takes_on_nothing_new(lab: 
         assert [answer and len(answer.body) for answer in answers] == [1024, 5 << 20]
         assert answers[0] and answers[0].header("Connection") == "close"
         assert (late.end(), slow.end(), server.wait().exit_code) == ("closed", "closed", 0)
+
+
+@pytest.mark.mutant("it does not look whether something is unread", faulty("web_server", "UNREAD_RST"))
+def test_on_sigterm_a_request_that_came_during_an_answer_costs_nothing_of_it(lab: Lab, site: Path) -> None:
+    """The second request lies in the kernel while the first is answered. It is answered too, and is the last one.
+
+    To close the connection at the end of the first answer would be to reset it, and the answer's end would be lost.
+    """
+    with serving(lab, site) as server, a_slow_reader(lab) as client:
+        client.send(get("/large.bin"))
+        assert client.connection.recv(1, socket.MSG_PEEK)
+        client.send(get("/page.html"))
+        server.signal(signal.SIGTERM)
+        assert comes_true(lambda: all(one.state != "LISTEN" for one in lab["right"].sockets()))
+        answers = [client.response(), client.response()]
+        assert [answer and len(answer.body) for answer in answers] == [5 << 20, 1024]
+        assert [answer and answer.header("Connection") for answer in answers] == [None, "close"]
+        assert (client.end(), server.wait().exit_code) == ("closed", 0)
 
 
 @pytest.mark.mutant("clients write lines of their own", faulty("web_server", "LOG_RAW"))

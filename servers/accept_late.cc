@@ -12,6 +12,7 @@
 #include <array>
 #include <csignal>
 
+#include "lib/accept.h"
 #include "lib/check.h"
 #include "lib/options.h"
 #include "lib/server.h"
@@ -38,20 +39,16 @@ int bytes_waiting(int socket) {
 }
 
 /// Accept all that wait: several signals that come close together are one to the kernel.
-void accept_all(int listener) {
-  while (true) {
-    Address peer;
-    const Fd socket(uninterrupted([&] { return accept4(listener, peer.get(), peer.size_pointer(), SOCK_CLOEXEC); }));
-    if (socket) {
-      log_line("accepted " + peer.text() + ": " + state_of(socket.get()) + ", " +
-               std::to_string(bytes_waiting(socket.get())) + " bytes wait");
+void accept_waiting(int listener) {
+  Address peer;
+  Fd socket;
+  while (accept_one(listener, socket, &peer) == Accepted::kTaken) {
+    log_line("accepted " + peer.text() + ": " + state_of(socket.get()) + ", " +
+             std::to_string(bytes_waiting(socket.get())) + " bytes wait");
+    socket.reset();
 #ifdef MUTANT_ONE_PER_SIGNAL
-      return;
+    return;
 #endif
-    } else if (errno != ECONNABORTED) {
-      if (!would_block()) check("accept4", -1);
-      return;
-    }
   }
 }
 
@@ -70,7 +67,7 @@ void serve(int argc, char** argv) {
     if (check("poll", uninterrupted([&] { return poll(&signal, 1, timeout); })) == 0) timeout = kForever;
     const auto came = signals.take();
     if (came.contains(SIGTERM) || came.contains(SIGINT)) return;
-    accept_all(listener.get());
+    accept_waiting(listener.get());
   }
 }
 

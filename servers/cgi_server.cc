@@ -97,16 +97,12 @@ class Worker {
   /// Accept one only, and leave the next to a worker that has time; false if there is none, or no room for it.
   bool accept_one() {
     Address client;
-    Fd socket(uninterrupted(
-        [&] { return accept4(listener_.get(), client.get(), client.size_pointer(), SOCK_NONBLOCK | SOCK_CLOEXEC); }));
-    if (socket) {
-      connections_.emplace_back(std::move(socket), client, settings_, counters_, scripts_);
-      return true;
-    }
-    is_refused_ = errno == EMFILE || errno == ENFILE;
-    // EAGAIN: another worker was quicker.
-    if (!is_refused_ && !would_block() && errno != ECONNABORTED) check("accept4", -1);
-    return false;
+    Fd socket;
+    const Accepted accepted = ::accept_one(listener_.get(), socket, &client);
+    is_refused_ = accepted == Accepted::kFull;
+    if (accepted != Accepted::kTaken) return false;
+    connections_.emplace_back(std::move(socket), client, settings_, counters_, scripts_);
+    return true;
   }
 
   /// How long poll may wait, in milliseconds.

@@ -24,6 +24,8 @@
 
 namespace {
 
+constexpr int kBlocking = 0;  // a flag for sockets: a child has nothing else to do than to wait
+
 /// What a child does: send back until the client has sent all or is gone, or the parent says to end.
 int echo(int socket) {
   const SignalPipe signals{SIGTERM, SIGINT};
@@ -70,12 +72,9 @@ class Reaper {
  private:
   /// False if there is no descriptor or no process to be had now; the connection waits, or is closed.
   bool accept_one() {
-    Fd socket(uninterrupted([&] { return accept4(listener_.get(), nullptr, nullptr, SOCK_CLOEXEC); }));
-    if (!socket) {
-      if (errno == EMFILE || errno == ENFILE) return false;
-      if (!would_block() && errno != ECONNABORTED) check("accept4", -1);
-      return true;
-    }
+    Fd socket;
+    const Accepted accepted = ::accept_one(listener_.get(), socket, nullptr, kBlocking);
+    if (accepted != Accepted::kTaken) return accepted == Accepted::kNobody;
     try {
       children_.insert(fork_child([&] {
 #ifndef MUTANT_LISTENER_LEAK

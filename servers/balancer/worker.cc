@@ -7,13 +7,13 @@
 #include <iomanip>
 #include <sstream>
 
+#include "lib/accept.h"
 #include "lib/check.h"
 #include "lib/server.h"
 
 namespace {
 
 constexpr std::chrono::milliseconds kLongestPause{1000};
-constexpr std::chrono::milliseconds kWithoutDescriptors{100};  // until accept is tried again
 constexpr int kAcceptedAtOnce = 64;
 
 // At most: two sockets, and a pipe for each direction in which something waits.
@@ -82,8 +82,9 @@ bool Worker::is_over() const { return stopping_ && (sessions_.empty() || now_ >=
 std::chrono::milliseconds Worker::pause() const {
   if (!with_more_to_do_.empty()) return std::chrono::milliseconds{0};
   const bool waits_for_descriptors = !listening_ && !stopping_ && sessions_.size() < most_;
-  return connecting_.until_next(now_,
-                                idle_.until_next(now_, waits_for_descriptors ? kWithoutDescriptors : kLongestPause));
+  std::chrono::milliseconds longest = waits_for_descriptors ? kAcceptPause : kLongestPause;
+  if (stop_by_ < now_ + longest) longest = std::chrono::ceil<std::chrono::milliseconds>(stop_by_ - now_);
+  return connecting_.until_next(now_, idle_.until_next(now_, std::max(longest, std::chrono::milliseconds{0})));
 }
 
 void Worker::handle(const epoll_event& event) {
@@ -124,27 +125,29 @@ void Worker::listen_again(bool wanted) {
 
 /// Accept some clients; true if more may be waiting.
 bool Worker::accept_clients() {
-  for (int i = 0; i < kAcceptedAtOnce; ++i) {
-#ifndef MUTANT_NO_LIMIT
-    if (sessions_.size() >= most_) {
+  for (int i = 0; i < kAcceptedAtOnce && !is_full(); ++i) {
+    Address peer;
+    Fd client;
+    const Accepted accepted = accept_one(listener_.get(), client, &peer);
+    if (accepted == Accepted::kNobody) return false;
+    if (accepted == Accepted::kFull) {
+      accept_from_ = now_ + kAcceptPause;  // they go on waiting, and the listener would go on being readable
       listen_again(false);
       return false;
     }
-#endif
-    Address peer;
-    Fd client(uninterrupted(
-        [&] { return accept4(listener_.get(), peer.get(), peer.size_pointer(), SOCK_NONBLOCK | SOCK_CLOEXEC); }));
-    if (client) {
-      begin_session(std::move(client), peer);
-    } else if (would_block()) {
-      return false;
-    } else if (errno == EMFILE || errno == ENFILE || errno == ENOMEM || errno == ENOBUFS) {
-      accept_from_ = now_ + kWithoutDescriptors;  // they go on waiting, and the listener would go on being readable
-      listen_again(false);
-      return false;
-    }  // else it has gone while it waited (accept(2) lists the errors that say so)
+    begin_session(std::move(client), peer);
   }
-  return true;
+  // At once, not when the next one comes: that would wake this worker, and no other.
+  if (is_full()) listen_again(false);
+  return !is_full();
+}
+
+bool Worker::is_full() const {
+#ifdef MUTANT_NO_LIMIT
+  return false;
+#else
+  return sessions_.size() >= most_;
+#endif
 }
 
 void Worker::begin_session(Fd client, const Address& peer) {

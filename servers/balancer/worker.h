@@ -79,6 +79,7 @@ class Worker {
   void log(const Session& session, const char* how) const;
   [[nodiscard]] std::chrono::milliseconds pause() const;
   [[nodiscard]] bool is_over() const;
+  [[nodiscard]] bool is_full() const;
 
   const Service& service_;
   std::size_t index_;

@@ -10,6 +10,7 @@
 #include <span>
 #include <unordered_map>
 
+#include "lib/accept.h"
 #include "lib/check.h"
 #include "lib/epoll.h"
 #include "lib/server.h"
@@ -22,7 +23,6 @@ using Next = Conversation::Next;
 
 constexpr milliseconds kLastPatience{2000};  // when the server is to end
 constexpr milliseconds kLastLook{20};        // then too: how often to see who has got everything
-constexpr milliseconds kPauseWhenFull{100};  // at the limit of descriptors
 constexpr std::size_t kDiscarded = 65'536;
 
 /// After the last word: whatever the client still says is thrown away, up to its end.
@@ -88,7 +88,7 @@ class Host {
 
     // Clients that wait keep the listener readable: asking for it now would burn the processor.
     epoll_.modify(listener_.get(), 0);
-    const auto events = epoll_.wait(left == forever ? kPauseWhenFull : std::min(left, kPauseWhenFull));
+    const auto events = epoll_.wait(left == forever ? kAcceptPause : std::min(left, kAcceptPause));
     epoll_.modify(listener_.get(), EPOLLIN);
     is_full_ = false;
     return events;
@@ -97,21 +97,12 @@ class Host {
   void accept_all() {
     while (true) {
       if (!prepared_) prepared_ = make_();
-      const int socket = prepared_ ? accept_one() : -1;
-      if (socket >= 0) {
-        welcome(Fd(socket));
-      } else if (!prepared_ || errno == EMFILE || errno == ENFILE || errno == ENOBUFS || errno == ENOMEM) {
-        is_full_ = true;
-        return;
-      } else if (errno != ECONNABORTED) {
-        if (!would_block()) check("accept4", -1);
-        return;
-      }
+      Fd socket;
+      const Accepted accepted = prepared_ ? accept_one(listener_.get(), socket) : Accepted::kFull;
+      is_full_ = accepted == Accepted::kFull;
+      if (accepted != Accepted::kTaken) return;
+      welcome(std::move(socket));
     }
-  }
-
-  int accept_one() {
-    return uninterrupted([&] { return accept4(listener_.get(), nullptr, nullptr, SOCK_NONBLOCK | SOCK_CLOEXEC); });
   }
 
   void welcome(Fd socket) {

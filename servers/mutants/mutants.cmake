@@ -157,6 +157,8 @@ mutant(web_server BODY_AS_REQUEST) # takes a body for the next request
 mutant(web_server KEEP_ALIVE_IGNORES_CLOSE) # keeps connections whatever the client says
 mutant(web_server RDHUP_BEFORE_IN) # closes when the client has half-closed, though it has asked
 mutant(web_server LINGER_ZERO) # resets every connection, and takes answers back with that
+mutant(web_server UNREAD_RST) # closes without a look at what has come meanwhile
+mutant(web_server FULL_AND_LISTENING) # goes on listening when a turn has brought as many clients as it may have
 mutant(web_server FULL_BUFFER_RST) # closes while something is unread, which resets the connection
 mutant(web_server NAGLE) # writes head and content apart, and lets Nagle's algorithm hold the second back
 mutant(web_server PARTIAL_SEND) # takes what sendfile(2) took for all that there was

@@ -1,5 +1,6 @@
 #include "web/connection.h"
 
+#include <sys/ioctl.h>
 #include <sys/sendfile.h>
 #include <sys/socket.h>
 
@@ -22,6 +23,15 @@ constexpr std::size_t kEnoughText = 32'768;
 constexpr std::uint64_t kTurn = 1'048'576;
 
 constexpr std::size_t kMostSpare = 16;
+
+/// Whether something has come that nobody has read.
+bool has_unread(int socket) {
+#ifdef MUTANT_UNREAD_RST
+  return false;
+#endif
+  int size = 0;
+  return ioctl(socket, FIONREAD, &size) == 0 && size > 0;
+}
 
 }  // namespace
 
@@ -217,12 +227,14 @@ Connection::Sent Connection::send_file() {
 }
 
 /// All is sent: wait for the rest of a request, or for the next one, which needs no buffers.
+///
+/// A server that is to stop waits for none, but one that has come while the last answer was sent is answered still.
 void Connection::settle() {
   const bool between = exchange_->in.empty() && !exchange_->in_body;
   phase_ = between ? Phase::kIdle : Phase::kReading;
   if (!between) return;
+  if (context_.draining) return has_unread(fd()) ? receive() : close();
   release_exchange();
-  if (context_.draining) close();
 }
 
 /// The last answer is sent.
@@ -230,7 +242,7 @@ void Connection::settle() {
 /// To close while something of the client's is unread makes the kernel send a reset, and a reset lets the client's
 /// kernel throw away the answer that it has but that nobody has read yet. So the end is said, and the rest is read.
 void Connection::finish() {
-  const bool something_is_left = unread_ || !exchange_->in.empty();
+  const bool something_is_left = unread_ || !exchange_->in.empty() || has_unread(fd());
 #ifdef MUTANT_FULL_BUFFER_RST
   if (something_is_left) return close();
 #endif

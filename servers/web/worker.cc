@@ -71,29 +71,34 @@ void Worker::handle(const epoll_event& event) {
 /// Accept what waits; false if that is all, or all that there is room for.
 bool Worker::accept_some() {
   for (int i = 0; i < kAcceptTurn; ++i) {
-#ifndef MUTANT_NO_LIMIT
-    if (open_ == shared_.settings.connections) {
-      listen(false);
-      return false;
-    }
-#endif
-    Fd socket(uninterrupted([&] { return accept4(shared_.listener, nullptr, nullptr, SOCK_NONBLOCK | SOCK_CLOEXEC); }));
-    if (socket) {
-      take(std::move(socket));
-    } else if (would_block()) {
-      return false;
-    } else if (errno == EMFILE || errno == ENFILE || errno == ENOBUFS || errno == ENOMEM) {
+    if (is_full()) break;
+    Fd socket;
+    const Accepted accepted = accept_one(shared_.listener, socket);
+    if (accepted == Accepted::kNobody) return false;
+    if (accepted == Accepted::kFull) {
       // The listener stays readable: to go on watching it would be to spin.
 #ifndef MUTANT_ACCEPT_SPINS
       listen(false);
       accept_again_ = now_ + kAcceptPause;
 #endif
       return false;
-    } else if (errno != ECONNABORTED && errno != EPROTO) {
-      check("accept4", -1);
     }
+    take(std::move(socket));
+#ifdef MUTANT_FULL_AND_LISTENING
+    if (i + 1 == kAcceptTurn) return true;
+#endif
   }
-  return true;
+  // At once, not when the next one comes: that would wake this worker, and no other.
+  if (is_full()) listen(false);
+  return !is_full();
+}
+
+bool Worker::is_full() const {
+#ifdef MUTANT_NO_LIMIT
+  return false;
+#else
+  return open_ >= shared_.settings.connections;
+#endif
 }
 
 /// Serve a new client at once: its request has mostly come by now, and one that is answered need not be watched.

@@ -55,6 +55,7 @@ class Worker {
   void flush_log();
   [[nodiscard]] std::chrono::milliseconds patience() const;
   [[nodiscard]] bool is_done() const;
+  [[nodiscard]] bool is_full() const;
   Clients& in_phase(Phase phase) { return phases_.at(static_cast<std::size_t>(phase)); }
 
   const Shared& shared_;
