@@ -159,6 +159,29 @@ def test_there_is_a_limit_to_members_and_to_lines(lab: Lab) -> None:
 
 
 @pytest.mark.topology("two-hosts.yaml", reuse=True)
+@pytest.mark.book("9.6.2")
+@pytest.mark.mutant("it closes behind its last words", faulty("chat_server", "LAST_WORDS_LOST"))
+def test_who_is_put_out_hears_why_although_he_talks_on(lab: Lab) -> None:
+    """To close a connection in which something lies unread resets it, and a reset takes back words on their way.
+
+    So the server ends its own side only, and throws away what it is still told until the other side has ended too.
+    """
+    with lab["right"].deploy("chat_server", "--members", "1", port=PORT) as server, ExitStack() as stack:
+        (talker,) = members(lab, stack, 1)
+        proc.pause(lab["right"], server)
+        stranger = stack.enter_context(lab["left"].connect(lab["right"].address(), PORT))
+        says(stranger, b"hello?\n")
+        server.signal(signal.SIGCONT)
+        assert tcp.read_to_any_end(stranger) == b"there are too many members\n"
+        says(talker, b"x" * 50_000)
+        assert tcp.read_to_any_end(talker) == b"your line is too long\n"
+        stranger.close()
+        talker.close()
+        (successor,) = members(lab, stack, 1)
+        assert hears_nothing(successor)
+
+
+@pytest.mark.topology("two-hosts.yaml", reuse=True)
 @pytest.mark.book("9.6.1")
 @pytest.mark.mutant("it does not say when its input has ended", faulty("chat_client", "NO_FAREWELL"))
 def test_a_client_whose_input_ends_says_so_and_ends_with_the_server(lab: Lab) -> None:

@@ -3,6 +3,7 @@
 left (clients) ── lan ── right (server)
 """
 
+import signal
 import socket
 
 import pytest
@@ -79,3 +80,21 @@ def test_a_persistent_timer_comes_again_and_again(lab: Lab) -> None:
         lab["left"].connect(address, PORT),
     ):
         assert comes_true(lambda: server.stderr.count("connections 1") >= 3)
+
+
+@pytest.mark.topology("two-hosts.yaml", reuse=True)
+@pytest.mark.book("12")
+@pytest.mark.mutant("it frees its listener a second time", faulty("event_echo", "ENDS_TWICE"))
+def test_a_second_signal_to_end_changes_nothing(lab: Lab) -> None:
+    """Between the first signal and the end of the last connection there may be another: impatient people send some."""
+    with lab["right"].deploy("event_echo", port=PORT) as server, a_narrow_connection(lab) as connection:
+        piece = bytes(range(251)) * 60
+        sent = 0
+        while in_the_program(lab, sent) <= len(piece):
+            connection.sendall(piece)
+            sent += len(piece)
+        server.signal(signal.SIGTERM)
+        wait_until(lambda: "LISTEN" not in states(lab), timeout=10, what="the server to listen no more")
+        server.signal(signal.SIGINT)
+        assert tcp.read_to_end(connection) == piece * (sent // len(piece))
+        assert server.wait().exit_code == 0

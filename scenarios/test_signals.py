@@ -12,7 +12,7 @@ from contextlib import ExitStack
 import pytest
 
 from lab.mutants import faulty
-from lab.probes import proc, tcp
+from lab.probes import proc, strace, tcp
 from lab.process import Process
 from lab.running import Lab
 from lab.wait import comes_true, wait_until
@@ -124,3 +124,37 @@ def test_a_handler_only_writes_a_byte(lab: Lab) -> None:
     end = next(i for i, call in enumerate(calls) if i > begin and call.startswith("rt_sigreturn"))
     assert [call.split("(")[0] for call in calls[begin + 1 : end]] == ["write"]
     assert re.fullmatch(r'write\(\d+, "\\1", 1\) += 1', calls[begin + 1])
+
+
+def stopped_while_a_client_connects(lab: Lab, server: str) -> tuple[bytes, int]:
+    """What a client hears who connects when the signal to end is in the pipe already, and the server's exit code.
+
+    The handler's write into the pipe takes a second here. So the next wait for events brings both, the signal first.
+    """
+    with lab["right"].deploy(server, port=PORT, environment={"ASAN_OPTIONS": "detect_leaks=0"}) as running:
+        with strace.watch(lab["right"], running, "write", delay=1.0) as calls:
+            running.signal(signal.SIGTERM)
+            wait_until(lambda: "write" in calls.text, timeout=10, what="the handler to write")
+            with client(lab) as late:
+                late.sendall(b"just in time")
+                heard = tcp.read_to_any_end(late)
+        return heard, running.wait().exit_code
+
+
+@pytest.mark.topology("two-hosts.yaml", reuse=True)
+@pytest.mark.book("11.2")
+@pytest.mark.mutant("who waits to be accepted is reset", faulty("idle_list", "WAITING_ARE_RESET"))
+def test_who_has_connected_before_the_end_is_served_still(lab: Lab) -> None:
+    """One turn of the loop may bring the signal to end and, behind it, a client who waits to be accepted.
+
+    To close the listening socket is to reset whoever waits there; and the event is still to come when it is closed.
+    """
+    assert stopped_while_a_client_connects(lab, "idle_list") == (b"just in time", 0)
+
+
+@pytest.mark.topology("two-hosts.yaml", reuse=True)
+@pytest.mark.book("9.7")
+@pytest.mark.mutant("who waits to be accepted is reset", faulty("echo_tcp_udp", "WAITING_ARE_RESET"))
+def test_a_server_for_two_protocols_serves_who_has_connected_before_the_end(lab: Lab) -> None:
+    """The same with one more socket in the loop."""
+    assert stopped_while_a_client_connects(lab, "echo_tcp_udp") == (b"just in time", 0)

@@ -410,6 +410,18 @@ def test_on_sigterm_a_request_that_came_during_an_answer_costs_nothing_of_it(lab
         assert (client.end(), server.wait().exit_code) == ("closed", 0)
 
 
+@pytest.mark.mutant("its threads are joined, and not told", faulty("web_server", "NOBODY_SAYS_STOP"))
+def test_what_fails_when_its_threads_run_already_ends_it_with_a_line(lab: Lab, site: Path) -> None:
+    """Threads are joined at the end of their scope, whyever it is left, and so have to be told to end before.
+
+    What fails here is to say that it is ready, to somebody who is not there.
+    """
+    command = (lab.program("web_server"), "--port", "80", "--root", str(site))
+    with lab["right"].start(*command, environment={"LAB_READY_FD": "999"}) as server:
+        assert comes_true(lambda: server.exit_code is not None)
+        assert (server.exit_code, server.stderr) == (1, "web_server: write LAB_READY_FD: Bad file descriptor\n")
+
+
 @pytest.mark.mutant("clients write lines of their own", faulty("web_server", "LOG_RAW"))
 def test_the_log_has_a_line_per_request_and_the_counters_agree(lab: Lab, site: Path, tmp_path: Path) -> None:
     """The common log format; bytes that are not printable, and quotes, are escaped: what stands there is not of trust.

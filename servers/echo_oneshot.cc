@@ -87,13 +87,15 @@ class Workers {
  public:
   explicit Workers(int count) : stop_(check("eventfd", eventfd(0, EFD_CLOEXEC))) {
     epoll_.add(stop_.get(), EPOLLIN);  // not once: it is for all of them
-    for (int i = 0; i < count; ++i) threads_.emplace_back([this] { work(); });
+    try {
+      for (int i = 0; i < count; ++i) threads_.emplace_back([this] { work(); });
+    } catch (...) {  // no more threads to be had: those that there are have to be told
+      end();
+      throw;
+    }
   }
 
-  ~Workers() {
-    eventfd_write(stop_.get(), 1);
-    for (std::thread& thread : threads_) thread.join();
-  }
+  ~Workers() { end(); }
 
   Workers(const Workers&) = delete;
   Workers& operator=(const Workers&) = delete;
@@ -113,6 +115,11 @@ class Workers {
   }
 
  private:
+  void end() {
+    eventfd_write(stop_.get(), 1);
+    for (std::thread& thread : threads_) thread.join();
+  }
+
   void work() {
     while (true) {
       epoll_event event{};

@@ -114,15 +114,23 @@ class Server {
     if (fd == signals_.fd()) {
       epoll_.remove(fd);  // one signal is enough
       drain_.begin();
+#ifndef MUTANT_WAITING_ARE_RESET
+      accept();  // whoever is connected already would meet a reset
+#endif
       listener_.reset();
       connections_.end_input();
     } else if (fd == datagrams_.fd()) {
       datagrams_.serve();
     } else if (fd == listener_.get()) {
-      listen(accept_all(fd, [&](Fd socket) { connections_.add(std::move(socket)); }));
+      listen(accept());
     } else {
       connections_.serve(fd);
     }
+  }
+
+  /// Accept all who wait; false if there is no room for all of them.
+  bool accept() {
+    return accept_all(listener_.get(), [&](Fd socket) { connections_.add(std::move(socket)); });
   }
 
   /// Watch the listener, or do not.

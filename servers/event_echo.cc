@@ -166,6 +166,9 @@ class Server {
 
   /// Take nothing new; connections end when what has arrived is answered, or the time is over.
   void end() {
+#ifndef MUTANT_ENDS_TWICE
+    if (is_ending_) return;  // there is no listener any more
+#endif
     is_ending_ = true;
     evconnlistener_disable(listener_.get());
     listener_.reset();

@@ -12,6 +12,7 @@
 #include <thread>
 #include <vector>
 
+#include "lib/finally.h"
 #include "lib/locker.h"
 #include "lib/options.h"
 #include "lib/server.h"
@@ -87,6 +88,26 @@ std::string refusal() {
   return "none";
 }
 
+/// Exchange items up to `last`, and return when all are taken.
+///
+/// Whether the scope is left as it should be or because there are no more threads to be had, it is in this order: the
+/// producers come to their end, the consumers are told so, and come to theirs.
+void exchange_all(Buffer& buffer, long last, long count) {
+  std::atomic<long> next{1};
+  std::vector<std::jthread> consumers;
+  const Finally tell([&] { buffer.end(); });
+  std::vector<std::jthread> producers;
+  for (long i = 0; i < count; ++i) {
+    consumers.emplace_back([&] {
+      while (buffer.take()) {
+      }
+    });
+    producers.emplace_back([&] {
+      for (long item = next++; item <= last; item = next++) buffer.put(item);
+    });
+  }
+}
+
 void exchange(int argc, char** argv) {
   std::string threads = "4";
   std::string items = "10000";
@@ -96,21 +117,7 @@ void exchange(int argc, char** argv) {
   const long count = number("--workers", threads, 1, 256);
   const long last = number("--items", items, 1, 100'000'000);
   Buffer buffer;
-  std::atomic<long> next{1};
-  std::vector<std::jthread> producers;
-  std::vector<std::jthread> consumers;
-  for (long i = 0; i < count; ++i) {
-    producers.emplace_back([&] {
-      for (long item = next++; item <= last; item = next++) buffer.put(item);
-    });
-    consumers.emplace_back([&] {
-      while (buffer.take()) {
-      }
-    });
-  }
-  producers.clear();  // joins them
-  buffer.end();
-  consumers.clear();
+  exchange_all(buffer, last, count);
   write_all(STDOUT_FILENO, "sum " + std::to_string(buffer.sum()) + "\nlocked twice: " + refusal() + "\n");
 }
 

@@ -16,6 +16,7 @@
 #include <semaphore>
 #include <stop_token>
 #include <string>
+#include <system_error>
 #include <thread>
 #include <vector>
 
@@ -51,19 +52,24 @@ void work(const std::stop_token& stop, long number) {
 std::vector<std::jthread> start_workers(long count) {
   auto begin = std::make_shared<std::latch>(count + 1);
   std::vector<std::jthread> workers;
-  for (long i = 1; i <= count; ++i) {
+  try {
+    for (long i = 1; i <= count; ++i) {
 #ifdef MUTANT_STACK_ADDRESS
-    workers.emplace_back([begin, number = &i](const std::stop_token& stop) {
-      begin->arrive_and_wait();
-      work(stop, *number);
-    });
+      workers.emplace_back([begin, number = &i](const std::stop_token& stop) {
+        begin->arrive_and_wait();
+        work(stop, *number);
+      });
 #else
-    // The number is copied: `i` has another value soon, and then is no more.
-    workers.emplace_back([begin, number = i](const std::stop_token& stop) {
-      begin->arrive_and_wait();
-      work(stop, number);
-    });
+      // The number is copied: `i` has another value soon, and then is no more.
+      workers.emplace_back([begin, number = i](const std::stop_token& stop) {
+        begin->arrive_and_wait();
+        work(stop, number);
+      });
 #endif
+    }
+  } catch (const std::system_error&) {  // no more threads to be had: those that there are begin, to be told to stop
+    begin->count_down(count + 1 - std::ssize(workers));
+    throw;
   }
   begin->arrive_and_wait();
   return workers;

@@ -21,6 +21,7 @@
 #include <thread>
 
 #include "lib/descriptors.h"
+#include "lib/finally.h"
 #include "lib/options.h"
 #include "lib/server.h"
 #include "lib/signal_pipe.h"
@@ -97,6 +98,10 @@ void serve(int argc, char** argv) {
   for (web::Counters& own : counters) workers.emplace_back(shared, own);
   std::latch accepting(options.workers);
   std::vector<std::jthread> threads;
+#ifndef MUTANT_NOBODY_SAYS_STOP
+  // They are joined however this ends: when there are no more threads to be had, too.
+  const Finally tell_all([&] { eventfd_write(stop.get(), 1); });
+#endif
   for (web::Worker& worker : workers) threads.emplace_back([&] { worker.run([&] { accepting.count_down(); }); });
   announce_ready();
 

@@ -22,6 +22,8 @@ NO_NETWORK = {
     *("tee_file", "timer_bench"),
 }
 SERVERS = sorted(set(servers.names()) - CLIENTS - NO_NETWORK)
+THREADED = ("echo_oneshot", "echo_thread_pool", "lockers", "signal_thread", "web_server")
+ORDINARY = ("--reuid=54322", "--regid=54322", "--clear-groups")  # a user that has no other processes
 
 pytestmark = pytest.mark.topology("two-hosts.yaml", reuse=True)
 
@@ -77,6 +79,29 @@ def test_a_server_says_when_it_is_ready_and_ends_with_0_when_it_is_told_to(
         wait_until(lambda: "\0" in server.stdout, timeout=5, what="the byte that says so")
         server.signal(number)
         assert server.wait(10).exit_code == 0
+
+
+@pytest.mark.parametrize("name", SERVERS)
+def test_a_server_that_cannot_say_that_it_is_ready_ends_with_1(lab: Lab, name: str, needed: tuple[str, ...]) -> None:
+    done = lab["right"].run(
+        lab.program(name), *needed, "--port", str(PORT), environment={"LAB_READY_FD": "999"}, timeout=10
+    )
+    assert done.exit_code == 1
+    assert done.stderr == f"{name}: write LAB_READY_FD: Bad file descriptor\n"
+
+
+@pytest.mark.parametrize("name", THREADED)
+def test_without_enough_threads_a_program_ends_with_1(lab: Lab, name: str) -> None:
+    """Those that it has started already are ended, too."""
+    right = lab["right"]
+    trial = right.run("setpriv", *ORDINARY, "true")
+    if trial.exit_code != 0:
+        pytest.skip(f"there is no other user to become here: {trial.stderr.strip()}")
+    where = () if name in NO_NETWORK else ("--port", str(PORT))
+    program = (lab.program(name), *where, "--workers", "8")
+    done = right.run("setpriv", *ORDINARY, "prlimit", "--nproc=6", *program, timeout=10)
+    assert done.exit_code == 1
+    assert re.fullmatch(rf"{name}: .*Resource temporarily unavailable\n", done.stderr)
 
 
 def test_every_program_is_in_the_servers_readme_with_scenarios_that_there_are() -> None:

@@ -56,7 +56,12 @@ class Calls:
         self._tracer = tracer
 
     def __iter__(self) -> Iterator[Call]:
-        return iter(parse(self._tracer.stderr))
+        return iter(parse(self.text))
+
+    @property
+    def text(self) -> str:
+        """What strace has written so far, calls among it that have not returned yet."""
+        return self._tracer.stderr
 
     def names(self) -> list[str]:
         """Return the names of the calls, in the order in which they returned."""
@@ -72,16 +77,18 @@ def parse(text: str) -> list[Call]:
 
 
 @contextmanager
-def watch(host: Host, program: Process, *names: str) -> Iterator[Calls]:
+def watch(host: Host, program: Process, *names: str, delay: float = 0.0) -> Iterator[Calls]:
     """Watch all threads of a program while the block runs.
 
     Args:
         names: of the system calls to watch, or sets of them that strace knows ("%desc"); all without any.
+        delay: seconds for which each of them, once it has done its work, is kept from returning.
 
     Raises:
         NotSupportedError: nobody may watch a program here (ptrace(2)).
     """
-    with _attached(host, "-f", *_chosen(names), "-p", str(program.pid)) as tracer:
+    slowly = ["-e", f"inject={','.join(names)}:delay_exit={round(delay * 1e6)}"] if delay else []
+    with _attached(host, "-f", *_chosen(names), *slowly, "-p", str(program.pid)) as tracer:
         yield Calls(tracer)
 
 

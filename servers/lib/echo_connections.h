@@ -20,8 +20,12 @@ class EchoConnections {
   }
 
   /// Do what can be done on a connection; false when it has come to its end and is gone.
+  ///
+  /// Of an event for a descriptor that was closed earlier in the same turn nothing comes.
   bool serve(int fd) {
-    EchoConnection& connection = connections_.at(fd);
+    const auto found = connections_.find(fd);
+    if (found == connections_.end()) return false;
+    EchoConnection& connection = found->second;
     const bool owed = connection.owes();
     if (connection.serve() == EchoConnection::Progress::ended) {
       close(fd);

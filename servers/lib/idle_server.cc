@@ -54,13 +54,21 @@ class Server {
     if (fd == signals_.fd()) {
       epoll_.remove(fd);  // one signal is enough
       drain_.begin();
+#ifndef MUTANT_WAITING_ARE_RESET
+      accept();  // whoever is connected already would meet a reset
+#endif
       listener_.reset();
       connections_.end_input();
     } else if (fd == listener_.get()) {
-      listen(accept_all(fd, [&](Fd socket) { add(std::move(socket)); }));
+      listen(accept());
     } else {
       serve(fd);
     }
+  }
+
+  /// Accept all who wait; false if there is no room for all of them.
+  bool accept() {
+    return accept_all(listener_.get(), [&](Fd socket) { add(std::move(socket)); });
   }
 
   void add(Fd socket) {
@@ -73,6 +81,7 @@ class Server {
 
   void serve(int fd) {
     const auto silence = silences_.find(fd);
+    if (silence == silences_.end()) return;  // closed earlier in this turn
     const bool goes_on = connections_.serve(fd);
 #ifdef MUTANT_NO_RENEWAL
     if (goes_on) return;

@@ -81,20 +81,24 @@ mutant(chat_client NO_FAREWELL) # does not tell the server that its input has en
 mutant(chat_server TO_SENDER) # tells everyone what he has said himself
 mutant(chat_server SLOW_READER_STALLS) # waits until a member has taken what it is to hear
 mutant(chat_server POLL_MASK) # `|= ~POLLIN`: asks for POLLOUT for ever, which burns a core
+mutant(chat_server LAST_WORDS_LOST) # closes behind its last words, whatever is unread, which resets the connection
 mutant(chat_server SPLIT_LINES) # passes on what has come, whole lines or not
 mutant(echo_tcp_udp UDP_FIXED_LENGTH) # answers datagrams with a whole buffer
 mutant(echo_tcp_udp NO_PKTINFO) # answers from whatever address the route prefers
+mutant(echo_tcp_udp WAITING_ARE_RESET) # closes its listener before it has accepted all who wait
 mutant(echo_tcp_udp ANSWERS_ITSELF) # answers datagrams from its own port
 mutant(echo_signals BUSY_HANDLER) # its handler writes the log
 mutant(echo_signals ONE_SIGNAL) # accepts one connection per signal, which may stand for many
 mutant(signal_urg NO_OWNER) # nobody owns the socket, so nobody is told
 mutant(connect_timeout WRONG_UNIT) # takes microseconds for milliseconds
 mutant(idle_list IDLE_NEVER) # does not look whose time is over
+mutant(idle_list WAITING_ARE_RESET) # closes its listener before it has accepted all who wait
 mutant(idle_list NO_RENEWAL) # a connection has so long to live, idle or not
 mutant(timer_bench ROUNDS_IGNORED) # a timer is due when the wheel first passes it
 mutant(timer_bench NO_HEAP) # its heap is a list
 if(LIBEVENT_FOUND)
     mutant(event_echo DROPS_AT_END) # frees the connection at its end of file, and what waits with it
+    mutant(event_echo ENDS_TWICE) # takes a second signal to end for a first one
     mutant(event_echo TIMER_ONCE) # the periodic timer comes once
 endif()
 mutant(reaper ZOMBIES) # one waitpid for each SIGCHLD, which may stand for many children
@@ -159,6 +163,7 @@ mutant(web_server RDHUP_BEFORE_IN) # closes when the client has half-closed, tho
 mutant(web_server LINGER_ZERO) # resets every connection, and takes answers back with that
 mutant(web_server UNREAD_RST) # closes without a look at what has come meanwhile
 mutant(web_server FULL_AND_LISTENING) # goes on listening when a turn has brought as many clients as it may have
+mutant(web_server NOBODY_SAYS_STOP) # joins its threads, and does not tell them, when something fails
 mutant(web_server FULL_BUFFER_RST) # closes while something is unread, which resets the connection
 mutant(web_server NAGLE) # writes head and content apart, and lets Nagle's algorithm hold the second back
 mutant(web_server PARTIAL_SEND) # takes what sendfile(2) took for all that there was
