@@ -27,6 +27,7 @@ CONFIG = "/run/balancer.conf"
 SELDOM = "check-interval 1000"  # the first check is the only one
 QUESTION = b"question"
 PATIENCE = 5.0  # seconds
+ORDINARY = ("--reuid=54321", "--regid=54321", "--clear-groups")  # a user that has no other processes
 
 
 class Backends:
@@ -411,6 +412,9 @@ def test_a_wrong_configuration_is_reported_by_line_and_the_old_one_stays(lab: La
         process.signal(signal.SIGHUP)
         complaint = f'{CONFIG}: line 4: "many" is no whole number from 1 to 1000000'
         assert comes_true(lambda: complaint in process.stderr)
+        configure(lab, names=())
+        process.signal(signal.SIGHUP)
+        assert comes_true(lambda: f"{CONFIG}: there is no backend" in process.stderr)
         assert {ask(lab, backends) for _ in range(3)} == set(NAMES)
 
 
@@ -545,6 +549,39 @@ def test_a_worker_that_dies_is_replaced(lab: Lab) -> None:
         served.close()
         assert {ask(lab, backends) for _ in range(3)} == set(NAMES)
         assert comes_true(lambda: counters(process)["active"] == 0)
+
+
+@pytest.mark.book("springsnail")
+@pytest.mark.topology("springsnail.yaml", reuse=True)
+@pytest.mark.mutant("it ends, as it cannot fork", faulty("balancer", "FORK_IS_FATAL"))
+def test_where_no_process_is_to_be_had_it_tries_again(lab: Lab) -> None:
+    """fork(2) fails with EAGAIN at the limit of a user's processes (RLIMIT_NPROC), which does not bind root.
+
+    A worker is missing for as long as that lasts, and clients wait. A reload in that state starts what it can later.
+    """
+    node = lab["balancer"]
+    trial = node.run("setpriv", *ORDINARY, "true")
+    if trial.exit_code != 0:
+        pytest.skip(f"there is no other user to become here: {trial.stderr.strip()}")
+    may_read = ("sh", "-c", f'chmod a+r {CONFIG} && exec "$@"', "sh")
+    with balanced(lab, SELDOM, under=(*may_read, "setpriv", *ORDINARY)) as (process, backends):
+        limit = ("setpriv", *ORDINARY, "prlimit", "--pid", str(process.pid))
+        node.run(*limit, "--nproc=1:").check()
+        for child in proc.children(node, process.pid):
+            node.run("kill", "-KILL", str(child.pid)).check()
+        assert comes_true(lambda: "fork" in process.stderr or process.exit_code is not None)
+        assert process.exit_code is None
+        process.signal(signal.SIGHUP)
+        assert comes_true(lambda: f"{CONFIG} is read" in process.stderr)
+        with call(lab) as client:
+            node.run(*limit, "--nproc=100:").check()
+            _, served = backends.next()
+            served.sendall(b"answer")
+            assert tcp.read_exactly(client, 6) == b"answer"
+            assert counters(process)["accepted"] == 1
+        assert len(proc.children(node, process.pid)) == 2
+        process.signal(signal.SIGTERM)
+        assert process.wait().exit_code == 0
 
 
 @pytest.mark.book("springsnail")

@@ -28,6 +28,7 @@
 #include "lib/check.h"
 #include "lib/child.h"
 #include "lib/descriptors.h"
+#include "lib/finally.h"
 #include "lib/options.h"
 #include "lib/server.h"
 #include "lib/shared_memory.h"
@@ -39,9 +40,10 @@ constexpr std::chrono::seconds kBetweenReplacements{1};  // so that a process th
 
 BalancerConfig read_config(const std::string& path) {
   std::ifstream file(path);
+  file.peek();  // a folder can be opened, and not read; that a file is empty is no error yet
+  if (!file.is_open() || file.bad()) throw std::runtime_error(path + ": " + std::generic_category().message(errno));
   std::stringstream text;
   text << file.rdbuf();
-  if (!file || !text) throw std::runtime_error(path + ": " + std::generic_category().message(errno));
   try {
     return parse_config(text.str());
   } catch (const ConfigError& error) {
@@ -106,7 +108,16 @@ class Master {
     for (std::size_t i = 0; i < generation.processes.size(); ++i) {
       if (generation.processes[i] != 0) continue;
       replaced_ = Clock::now();
+#ifdef MUTANT_FORK_IS_FATAL
       generation.processes[i] = start(generation, i);
+#else
+      try {
+        generation.processes[i] = start(generation, i);
+      } catch (const std::system_error& error) {  // there may be processes again in a while
+        log_line(std::string("balancer: ") + error.what());
+        return;
+      }
+#endif
     }
   }
 
@@ -114,12 +125,14 @@ class Master {
   /// blocked.
   pid_t start(const Generation& generation, std::size_t index) {
     sigset_t mine;
+    sigset_t before;
     sigemptyset(&mine);
     sigaddset(&mine, SIGHUP);
     sigaddset(&mine, SIGUSR1);
-    pthread_sigmask(SIG_BLOCK, &mine, nullptr);
+    pthread_sigmask(SIG_BLOCK, &mine, &before);
+    const Finally restore([&] { pthread_sigmask(SIG_SETMASK, &before, nullptr); });
     const pid_t parent = getpid();
-    const pid_t pid = fork_child([&] {
+    return fork_child([&] {
       end_with_parent(parent);
       if (index == workers()) {
         listener_.reset();
@@ -131,8 +144,6 @@ class Master {
       }
       return 0;
     });
-    pthread_sigmask(SIG_UNBLOCK, &mine, nullptr);
-    return pid;
   }
 
   /// Take note of all processes that have ended.
@@ -158,8 +169,9 @@ class Master {
 #else
       BalancerConfig config = read_config(path_);
 #endif
-      tell(generations_.back(), SIGUSR2);
+      Generation& before = generations_.back();
       generations_.emplace_back(std::move(config), workers());
+      tell(before, SIGUSR2);
       start_missing();
       log_line("balancer: " + path_ + " is read");
     } catch (const std::runtime_error& error) {

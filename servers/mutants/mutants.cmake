@@ -139,6 +139,7 @@ mutant(balancer NO_LIMIT) # accepts more clients than it is allowed
 mutant(balancer NEVER_IDLE) # keeps silent connections
 mutant(balancer STOPS_AT_ONCE) # ends without letting connections come to their end
 mutant(balancer OLD_CONFIG) # keeps what it has read at first
+mutant(balancer FORK_IS_FATAL) # ends when there are no more processes to be had
 mutant(balancer NOT_REPLACED) # a worker that has died is not missed
 mutant(balancer LOGS_UNASKED) # logs connections although it is told not to
 mutant(balancer LOGS_TOO_EARLY) # writes a connection's line when it begins, and nothing is known of it yet
