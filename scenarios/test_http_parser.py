@@ -71,6 +71,8 @@ def test_what_is_no_request_is_refused_as_soon_as_that_is_clear(lab: Lab) -> Non
         b"GET / HTTP/3.0": (505, "only HTTP/1"),
         b"GET / HTTP/1.1\r\nno colon": (400, "no proper name"),
         b"GET / HTTP/1.1\r\n\r\n": (400, "one Host"),
+        b"GET / HTTP/1.1\r\nHost: a b\r\n": (400, "names no host"),
+        b"GET / HTTP/1.0\r\nHost: right/\r\n": (400, "names no host"),
         b"GET /" + b"a" * 9_000: (414, "too long"),
         b"GET / HTTP/1.1\r\nX: " + b"a" * 17_000: (431, "too large"),
     }

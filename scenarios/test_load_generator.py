@@ -229,6 +229,53 @@ def test_where_nobody_listens_each_request_fails_to_connect(lab: Lab) -> None:
 
 @pytest.mark.topology("two-hosts.yaml", reuse=True)
 @pytest.mark.book("16.4")
+@pytest.mark.mutant("it ends without a result", faulty("load_generator", "ENDS_WITHOUT_DESCRIPTORS"))
+def test_without_descriptors_requests_fail_and_the_others_count(lab: Lab) -> None:
+    """A limit of descriptors is the machine's answer to too many connections, and no end of the measurement.
+
+    The soft limit is the generator's own to raise; at the hard one a connection cannot be made, and that is counted.
+    """
+    where = ("--host", lab["right"].address(), "--port", str(PORT), "--connections", "50", "--requests", "200")
+    program = (lab.program("load_generator"), *where)
+    for limit, fails in {"30:30": True, "30:1000": False}.items():
+        with answering(lab, says(GOOD)), lab["left"].start("prlimit", f"--nofile={limit}", *program) as process:
+            done = process.wait()
+        assert done.exit_code == 0, done.stderr
+        found = results_of(done.stdout)
+        assert found["requests"] == 200 and found["answered"] > 0
+        assert found["requests"] == found["answered"] + found["errors"]["connect"]
+        assert (found["errors"]["connect"] > 0) is fails
+
+
+@pytest.mark.topology("two-hosts.yaml", reuse=True)
+@pytest.mark.book("16.4")
+@pytest.mark.mutant("a percentile is the next greater value", faulty("load_generator", "NEXT_RANK"))
+def test_of_a_thousand_requests_one_may_be_slower_than_99_9_percent(lab: Lab) -> None:
+    """The value that 99.9 % do not exceed is the 999th of 1000. In floating point, 99.9 / 100 * 1000 is more than 999.
+
+    One request has to wait here, so that the 1000th is not the 999th.
+    """
+    requests = iter(range(1000))
+
+    def answer(connection: socket.socket) -> bool:
+        if next(requests) == 500:
+            pass_until(time.monotonic() + STALL / 4)
+        connection.sendall(GOOD)
+        return True
+
+    with answering(lab, answer):
+        latency = load(lab, "--connections", "1", "--requests", "1000")["latency_us"]
+    below = 0
+    for upper_end, count in latency["buckets"]:
+        below += count
+        if below >= 999:
+            assert latency["p99.9"] == pytest.approx(min(upper_end, latency["max"]))
+            break
+    assert latency["max"] >= STALL / 4 * 1e6 and latency["mean"] < latency["max"]
+
+
+@pytest.mark.topology("two-hosts.yaml", reuse=True)
+@pytest.mark.book("16.4")
 @pytest.mark.mutant("it measures from when it can send", faulty("load_generator", "COORDINATED_OMISSION"))
 def test_what_waits_while_the_server_stalls_is_in_the_latencies(lab: Lab) -> None:
     """Half of the time the server is asleep. Half of all users would have waited, most of them long.

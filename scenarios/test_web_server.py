@@ -218,6 +218,8 @@ def test_what_is_no_request_gets_an_answer_that_says_why_and_the_end(lab: Lab, s
         b"GET / HTTP/1.1\r\n\r\n": 400,  # no Host
         b"GET / HTTP/1.1\r\nHost: a\r\nHost: b\r\n\r\n": 400,
         b"GET / HTTP/1.1\r\nHost : a\r\n\r\n": 400,
+        b"GET / HTTP/1.1\r\nHost: user@a\r\n\r\n": 400,
+        b"GET / HTTP/1.1\r\nHost: \xe4\r\n\r\n": 400,
         b"GET / HTTP/1.1\r\nHost: a\r\n folded\r\n\r\n": 400,
         b"GET /\0 HTTP/1.1\r\nHost: a\r\n\r\n": 400,
         b"POST / HTTP/1.1\r\nHost: a\r\nContent-Length: 1\r\nContent-Length: 2\r\n\r\nab": 400,

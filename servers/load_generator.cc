@@ -20,6 +20,7 @@
 #include <thread>
 
 #include "lib/check.h"
+#include "lib/descriptors.h"
 #include "lib/options.h"
 #include "lib/server.h"
 #include "lib/signal_pipe.h"
@@ -143,6 +144,7 @@ void generate(int argc, char** argv) {
   const std::int64_t most =
       settings.requests.empty() ? kNoLimit : number("--requests", settings.requests, 1, kNoLimit / 2);
 
+  raise_descriptor_limit();
   const auto begin = Load::Clock::now();
   const Results results = run_all(plan, most);
   std::cout << R"({"mode": ")" << (plan.rate == 0 ? "closed" : "open") << R"(", "keep_alive": )"

@@ -60,6 +60,13 @@ def test_a_port_that_is_none_is_one_line_and_ends_with_2(lab: Lab, name: str, ne
     assert re.fullmatch(rf"{name}: --port: .*\n", done.stderr)
 
 
+@pytest.mark.parametrize("name", sorted({*SERVERS, *CLIENTS} - {"daytime_client"}))
+def test_a_host_that_is_no_address_is_one_line_and_ends_with_2(lab: Lab, name: str, needed: tuple[str, ...]) -> None:
+    done = lab["right"].run(lab.program(name), *needed, "--port", str(PORT), "--host", "nonsense")
+    assert done.exit_code == 2
+    assert done.stderr == f'{name}: --host: "nonsense" is no IPv4 or IPv6 address\n'
+
+
 @pytest.mark.parametrize("name", SERVERS)
 def test_a_taken_port_is_one_line_and_ends_with_1(lab: Lab, name: str, needed: tuple[str, ...]) -> None:
     right = lab["right"]

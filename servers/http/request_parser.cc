@@ -15,6 +15,12 @@ bool is_target_character(char c) { return !is_control(c) && c != ' ' && c != '\t
 
 bool is_digit(char c) { return c >= '0' && c <= '9'; }
 
+/// What may stand in a host with a port: a name or an address, with parts of it encoded (RFC 3986 section 3.2.2).
+bool is_host_character(char c) {
+  const bool is_letter = (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z');
+  return is_letter || is_digit(c) || std::string_view("-._~!$&'()*+,;=%:[]").find(c) != std::string_view::npos;
+}
+
 }  // namespace
 
 RequestParser::State RequestParser::parse(std::string_view buffer) {
@@ -140,7 +146,13 @@ void RequestParser::finish() {
 void RequestParser::take_host() {
   const auto is_host = [this](const FieldSpan& field) { return same_letters(view(field.name), "host"); };
   const auto count = std::ranges::count_if(fields_, is_host);
-  if (count > 1 || (count == 0 && minor_version_ == 1)) fail(Status::kBadRequest, "there is not one Host field");
+  if (count > 1 || (count == 0 && minor_version_ == 1)) {
+    fail(Status::kBadRequest, "there is not one Host field");
+    return;
+  }
+  // It may be empty, where the target has no host either (RFC 9112 section 3.2).
+  if (!std::ranges::all_of(field("host").value_or(""), is_host_character))
+    fail(Status::kBadRequest, "the Host field names no host");
 }
 
 void RequestParser::take_connection() {

@@ -40,7 +40,9 @@ class Histogram {
   /// Return the value that `percent` of all do not exceed: the upper end of its bucket, or the greatest value if
   /// that is less; 0 if nothing was counted.
   [[nodiscard]] std::uint64_t percentile(double percent) const {
-    const auto rank = static_cast<std::uint64_t>(std::ceil(percent / 100 * static_cast<double>(count_)));
+    // In whole numbers, thousandths of a percent: 99.9 / 100 * 1000 is a little more than 999 to a double.
+    const auto part = static_cast<std::uint64_t>(std::llround(percent * 1000));
+    const std::uint64_t rank = (count_ * part + 99'999) / 100'000;
     std::uint64_t seen = 0;
     for (std::size_t i = 0; i < counts_.size(); ++i)
       if ((seen += counts_[i]) >= std::max<std::uint64_t>(rank, 1)) return std::min(upper_end(i), max_);

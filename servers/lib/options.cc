@@ -14,6 +14,16 @@ struct Known {
   std::function<void(const std::string&)> take;
 };
 
+/// Return a host as it is; throws UsageError unless it is an address.
+std::string numeric_host(const std::string& text) {
+  try {
+    static_cast<void>(Address(text, 0));
+  } catch (const std::invalid_argument& error) {
+    throw UsageError(std::string("--host: ") + error.what());
+  }
+  return text;
+}
+
 std::vector<Known> common_options(Options& options) {
   auto whole = [](const char* name, long least, long most, int& value) {
     return [=, &value](const std::string& text) { value = static_cast<int>(number(name, text, least, most)); };
@@ -21,7 +31,7 @@ std::vector<Known> common_options(Options& options) {
   return {
       {"--port", "N", "port, 1 to 65535", whole("--port", 1, 65535, options.port)},
       {"--host", "A", "numeric address (default: " + options.host + ")",
-       [&options](const std::string& text) { options.host = text; }},
+       [&options](const std::string& text) { options.host = numeric_host(text); }},
       {"--root", "DIR", "folder of files (default: " + options.root + ")",
        [&options](const std::string& text) { options.root = text; }},
       {"--workers", "N", "threads or processes, where there are any (default: " + std::to_string(options.workers) + ")",

@@ -119,7 +119,11 @@ void Load::begin(Connection& connection, Clock::time_point due) {
 
 void Load::connect(Connection& connection) {
   const Address& target = plan_.target;
-  connection.socket.reset(check("socket", socket(target.family(), SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0)));
+  connection.socket.reset(socket(target.family(), SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0));
+#ifdef MUTANT_ENDS_WITHOUT_DESCRIPTORS
+  check("socket", connection.socket.get());
+#endif
+  if (!connection.socket) return fail(connection, Failure::Connect);  // no descriptors
   connection.state = State::Connecting;
   const int fd = connection.socket.get();
   if (::connect(fd, target.get(), target.size()) < 0 && errno != EINPROGRESS) return fail(connection, Failure::Connect);

@@ -13,7 +13,11 @@ double microseconds(std::uint64_t nanoseconds) { return static_cast<double>(nano
 
 void print_latency(std::ostream& out, const Histogram& latency) {
   for (const auto& [name, percent] : {std::pair{"p50", 50.0}, {"p90", 90.0}, {"p99", 99.0}, {"p99.9", 99.9}})
+#ifdef MUTANT_NEXT_RANK
+    out << '"' << name << "\": " << microseconds(latency.percentile(percent + 0.01)) << ", ";
+#else
     out << '"' << name << "\": " << microseconds(latency.percentile(percent)) << ", ";
+#endif
   out << R"("max": )" << microseconds(latency.max()) << R"(, "mean": )" << latency.mean() / kNanosecondsPerMicrosecond
       << R"(, "buckets": [)";
   const char* separator = "";

@@ -126,6 +126,8 @@ mutant(echo_thread_pool WORKER_WAITS) # workers wait for slow readers
 mutant(echo_thread_pool WORKER_CLOSE) # the main thread closes connections as well
 mutant(load_generator COORDINATED_OMISSION) # measures from when a request could be sent, not from when it was due
 mutant(load_generator INVALID_REQUEST) # sends no Host header
+mutant(load_generator ENDS_WITHOUT_DESCRIPTORS) # takes the limit of descriptors for its own end
+mutant(load_generator NEXT_RANK) # takes the next greater value for a percentile
 mutant(load_generator ALL_IS_WELL) # takes whatever comes of a request for an answer
 mutant(balancer HALF_CLOSE_LOST) # ends a connection when either side has said its last
 mutant(balancer BACKEND_DEATH) # refuses a client whose backend is dead, though there are others
