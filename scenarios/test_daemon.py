@@ -15,7 +15,7 @@ import pytest
 
 from lab.mutants import faulty
 from lab.node import Node
-from lab.probes import tcp
+from lab.probes import proc, tcp
 from lab.process import Completed
 from lab.running import Lab
 from lab.wait import comes_true, wait_until
@@ -248,3 +248,19 @@ def test_privileges_are_dropped_once_the_port_is_bound(lab: Lab, daemon: Daemon)
     assert status(lab["right"], daemon.pid(), "Gid").split() == [str(NOBODY)] * 4
     assert status(lab["right"], daemon.pid(), "Groups") == ""
     assert int(status(lab["right"], daemon.pid(), "CapEff"), 16) == 0
+
+
+@pytest.mark.topology("two-hosts.yaml", reuse=True)
+@pytest.mark.book("7")
+@pytest.mark.mutant("it closes on what is unread", faulty("daemon", "LEAVES_UNREAD"))
+def test_who_speaks_first_is_answered_all_the_same(lab: Lab) -> None:
+    """Nobody wants to know what a client says, and yet it has to be read: close(2) resets who has said more.
+
+    A reset can take back an answer that is on its way.
+    """
+    with lab["right"].deploy("daemon", port=PORT) as server:
+        proc.pause(lab["right"], server)
+        with lab["left"].connect(lab["right"].address(), PORT) as client:
+            client.sendall(b"good day\n")
+            server.signal(signal.SIGCONT)
+            assert re.fullmatch(rb"pid .*\n", tcp.read_to_any_end(client))

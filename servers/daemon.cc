@@ -9,7 +9,8 @@
 // file until SIGHUP. With --syslog it goes to a syslogd instead (lib/syslog.h), with a priority for each line. The pid
 // file is locked as long as the daemon lives, so a stale one can be told.
 //
-// Limits: one connection at a time, as one line never has to wait for room.
+// Limits: one connection at a time, as one line never has to wait for room. Who goes on talking when he has been
+// answered may see the connection reset.
 #include <fcntl.h>
 #include <grp.h>
 #include <poll.h>
@@ -30,6 +31,8 @@
 #include "lib/syslog.h"
 
 namespace {
+
+constexpr std::size_t kMostIgnored = 1 << 20;  // of what a client says
 
 struct Settings {
   Options options;
@@ -100,6 +103,10 @@ void answer(const Fd& socket, const Log& log) {
   const std::string line = about_itself();
   // A new connection has room for a line; one that is gone already needs none.
   [[maybe_unused]] const ssize_t written = write(socket.get(), line.data(), line.size());
+#ifndef MUTANT_LEAVES_UNREAD
+  // What it has said is thrown away: to close while that is unread would reset the connection, answer and all.
+  recv(socket.get(), nullptr, kMostIgnored, MSG_TRUNC);
+#endif
   log(LOG_INFO, "answered one");
 }
 

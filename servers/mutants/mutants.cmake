@@ -55,6 +55,7 @@ mutant(tee_file SHORT_SPLICE) # takes what splice(2) took for all that there was
 mutant(tee_file NOT_TRUNCATED) # leaves the end of a longer file that was there
 mutant(daemon LOG_NOT_REOPENED) # writes into the old log after SIGHUP
 mutant(daemon KEEPS_GROUPS) # drops the user and keeps its groups
+mutant(daemon LEAVES_UNREAD) # closes while something is unread, which resets the connection
 mutant(daemon NO_LOCK) # does not lock its pid file
 mutant(daemon ONE_PRIORITY) # tells syslog that all lines matter alike
 mutant(daemon WAITS_FOR_SYSLOG) # waits until there is room in a log that nobody reads
