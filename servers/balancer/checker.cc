@@ -9,6 +9,7 @@
 
 #include "lib/check.h"
 #include "lib/fd.h"
+#include "lib/pending_error.h"
 #include "lib/signal_pipe.h"
 
 namespace {
@@ -55,9 +56,7 @@ class Round {
   }
 
   void judge(std::size_t backend) {
-    int error = 0;
-    socklen_t size = sizeof error;
-    check("SO_ERROR", getsockopt(sockets_[backend].get(), SOL_SOCKET, SO_ERROR, &error, &size));
+    const int error = pending_error(sockets_[backend].get());
     scoreboard_.mark(backend, error == 0, std::generic_category().message(error));
     sockets_[backend].reset();
     watched_[backend].fd = -1;

@@ -9,6 +9,7 @@
 
 #include "lib/accept.h"
 #include "lib/check.h"
+#include "lib/pending_error.h"
 #include "lib/server.h"
 
 namespace {
@@ -37,13 +38,6 @@ std::size_t most_sessions(const Service& service) {
 void let_reset(const Fd& socket) {
   const linger at_once{.l_onoff = 1, .l_linger = 0};
   if (socket) check("SO_LINGER", setsockopt(socket.get(), SOL_SOCKET, SO_LINGER, &at_once, sizeof at_once));
-}
-
-int pending_error(int socket) {
-  int error = 0;
-  socklen_t size = sizeof error;
-  check("SO_ERROR", getsockopt(socket, SOL_SOCKET, SO_ERROR, &error, &size));
-  return error;
 }
 
 }  // namespace

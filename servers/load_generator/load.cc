@@ -7,6 +7,7 @@
 #include <utility>
 
 #include "lib/check.h"
+#include "lib/pending_error.h"
 
 namespace {
 
@@ -141,10 +142,7 @@ void Load::handle(const epoll_event& event) {
   Connection* connection = by_fd_[static_cast<std::size_t>(event.data.fd)];
   if (connection == nullptr) return;  // closed in this turn; new ones are only made between turns
   if (connection->state == State::Connecting) {
-    int error = 0;
-    socklen_t size = sizeof error;
-    check("SO_ERROR", getsockopt(event.data.fd, SOL_SOCKET, SO_ERROR, &error, &size));
-    if (error != 0) return fail(*connection, Failure::Connect);
+    if (pending_error(event.data.fd) != 0) return fail(*connection, Failure::Connect);
     ++results_.connects;
     connection->state = State::Sending;
   }

@@ -3,35 +3,14 @@
 #include <algorithm>
 #include <charconv>
 
+#include "http/text.h"
+
 namespace {
 
 constexpr std::size_t kLongestHead = 65'536;
 constexpr std::string_view kNewLine = "\r\n";
 
 bool is_digit(char c) { return c >= '0' && c <= '9'; }
-
-char lower(char c) { return c >= 'A' && c <= 'Z' ? static_cast<char>(c - 'A' + 'a') : c; }
-
-bool same_word(std::string_view one, std::string_view other) {
-  return std::ranges::equal(one, other, {}, lower, lower);
-}
-
-std::string_view trimmed(std::string_view text) {
-  constexpr std::string_view kBlanks = " \t";
-  const std::size_t begin = text.find_first_not_of(kBlanks);
-  if (begin == std::string_view::npos) return {};
-  return text.substr(begin, text.find_last_not_of(kBlanks) - begin + 1);
-}
-
-/// Whether a comma-separated list has a word.
-bool lists(std::string_view list, std::string_view word) {
-  while (!list.empty()) {
-    const std::size_t comma = std::min(list.find(','), list.size());
-    if (same_word(trimmed(list.substr(0, comma)), word)) return true;
-    list.remove_prefix(std::min(comma + 1, list.size()));
-  }
-  return false;
-}
 
 }  // namespace
 
@@ -116,16 +95,16 @@ void ResponseParser::read_header(std::string_view line) {
     state_ = State::Malformed;
     return;
   }
-  const std::string_view value = trimmed(line.substr(colon + 1));
-  if (same_word(name, "Content-Length")) {
+  const std::string_view value = http::trim(line.substr(colon + 1));
+  if (http::same_letters(name, "Content-Length")) {
     read_length(value);
-  } else if (same_word(name, "Transfer-Encoding")) {
-    chunked_ = lists(value, "chunked");
+  } else if (http::same_letters(name, "Transfer-Encoding")) {
+    chunked_ = http::list_has(value, "chunked");
     until_close_ = !chunked_;
-  } else if (same_word(name, "Connection")) {
-    if (lists(value, "close"))
+  } else if (http::same_letters(name, "Connection")) {
+    if (http::list_has(value, "close"))
       keeps_alive_ = false;
-    else if (lists(value, "keep-alive"))
+    else if (http::list_has(value, "keep-alive"))
       keeps_alive_ = true;
   }
 }
@@ -140,7 +119,7 @@ void ResponseParser::read_length(std::string_view value) {
 
 /// "1a0", maybe with extensions after a semicolon.
 void ResponseParser::read_chunk_size(std::string_view line) {
-  const std::string_view digits = trimmed(line.substr(0, line.find(';')));
+  const std::string_view digits = http::trim(line.substr(0, line.find(';')));
   const auto [stopped, error] = std::from_chars(digits.data(), digits.data() + digits.size(), left_, 16);
   if (error != std::errc{} || stopped != digits.data() + digits.size()) {
     state_ = State::Malformed;
