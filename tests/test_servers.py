@@ -107,7 +107,9 @@ def test_without_enough_threads_a_program_ends_with_1(lab: Lab, name: str) -> No
         pytest.skip(f"there is no other user to become here: {trial.stderr.strip()}")
     where = () if name in NO_NETWORK else ("--port", str(PORT))
     program = (lab.program(name), *where, "--workers", "8")
-    done = right.run("setpriv", *ORDINARY, "prlimit", "--nproc=6", *program, timeout=10)
+    # LeakSanitizer would need a thread of its own.
+    environment = {"ASAN_OPTIONS": "detect_leaks=0"}
+    done = right.run("setpriv", *ORDINARY, "prlimit", "--nproc=6", *program, environment=environment, timeout=10)
     assert done.exit_code == 1
     assert re.fullmatch(rf"{name}: .*Resource temporarily unavailable\n", done.stderr)
 
