@@ -251,7 +251,7 @@ def test_privileges_are_dropped_once_the_port_is_bound(lab: Lab, daemon: Daemon)
 
 
 @pytest.mark.topology("two-hosts.yaml", reuse=True)
-@pytest.mark.book("7")
+@pytest.mark.book("7.6")
 @pytest.mark.mutant("it closes on what is unread", faulty("daemon", "LEAVES_UNREAD"))
 def test_who_speaks_first_is_answered_all_the_same(lab: Lab) -> None:
     """Nobody wants to know what a client says, and yet it has to be read: close(2) resets who has said more.
