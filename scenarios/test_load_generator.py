@@ -104,7 +104,8 @@ def results_of(text: str) -> Any:
 def assert_rate(rate: float, count: int, seconds: float) -> None:
     """A rate is the count over the time, as far as one can tell by numbers that are rounded to thousandths."""
     rounded = 0.0006
-    assert (rate - rounded) * (seconds - rounded) <= count <= (rate + rounded) * (seconds + rounded)
+    least = max(0, rate - rounded) * max(0, seconds - rounded)
+    assert least <= count <= (rate + rounded) * (seconds + rounded)
 
 
 def says(*pieces: bytes, goes_on: bool = True) -> Answer:
