@@ -94,8 +94,8 @@ def test_a_server_that_cannot_say_that_it_is_ready_ends_with_1(lab: Lab, name: s
         lab.program(name), *needed, "--port", str(PORT), environment={"LAB_READY_FD": "999"}, timeout=10
     )
     assert done.exit_code == 1
-    # The balancer may have found out by then that what is behind it is down.
-    assert done.stderr.splitlines()[-1] == f"{name}: write LAB_READY_FD: Bad file descriptor"
+    # The balancer may have found out as well that what is behind it is down.
+    assert f"{name}: write LAB_READY_FD: Bad file descriptor" in done.stderr.splitlines()
 
 
 @pytest.mark.parametrize("name", THREADED)
