@@ -15,6 +15,8 @@ from lab.faults.model import Fault
 Kind = Literal["host", "router"]
 Origin = Literal["gateway", "declared", "computed"]
 
+LOCALHOST = "127.0.0.1 localhost\n::1 localhost ip6-localhost ip6-loopback\n"  # how every hosts file begins
+
 
 @dataclass(frozen=True, slots=True)
 class PlannedNetwork:

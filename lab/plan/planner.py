@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from lab.plan.addressing import interfaces
-from lab.plan.model import Plan, PlannedNetwork, PlannedNode, PlannedService
+from lab.plan.model import LOCALHOST, Plan, PlannedNetwork, PlannedNode, PlannedService
 from lab.plan.routing import Wiring, routes
 from lab.plan.timeline import timeline
 from lab.spec.needs import meant_by
@@ -16,8 +16,6 @@ if TYPE_CHECKING:
 
     from lab.plan.model import PlannedInterface, PlannedRoute
     from lab.spec.models import Topology
-
-_LOCALHOST = "127.0.0.1 localhost\n::1 localhost ip6-localhost ip6-loopback\n"
 
 
 def plan(topology: Topology) -> Plan:
@@ -107,4 +105,4 @@ def _hosts_file(topology: Topology, planned: Mapping[str, Mapping[str, PlannedIn
         for interface in planned[node].values()
         for address in interface.addresses
     )
-    return _LOCALHOST + "".join(lines)
+    return LOCALHOST + "".join(lines)

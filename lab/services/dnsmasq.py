@@ -6,11 +6,11 @@ from typing import ClassVar
 
 from pydantic import Field
 
+from lab.plan.model import LOCALHOST
 from lab.services.kind import Kind, Place, Port, Program
 from lab.services.options import DnsName, Host, PortNumber
 
 # Reads nothing of the machine's, asks nobody else, and says so of names that it does not know (local=/#/).
-_LOOPBACK = ("127.0.0.1 ", "::1 ")  # each node has its own, whoever asks
 _CONFIGURATION = """\
 port={port}
 keep-in-foreground
@@ -58,8 +58,7 @@ class Dnsmasq(Kind):
         extra = "".join(
             f"{address} {name}\n" for name, host in self.hosts.items() for address in place.addresses_of(host)
         )
-        lines = place.plan.hosts_file.splitlines(keepends=True)
-        nodes = "".join(line for line in lines if not line.startswith(_LOOPBACK))
+        nodes = place.plan.hosts_file.removeprefix(LOCALHOST)  # each node has its own, whoever asks
         return Program(
             arguments=("dnsmasq", f"--conf-file={path}"),
             files={path: text, hosts: nodes + extra},

@@ -31,11 +31,11 @@ _lab_node=$1
 shift
 case $_lab_node in
 {nodes}
-*) printf 'lab: no node named "%s"; lab {name} has {names}\n' "$_lab_node" >&2; exit 2 ;;
+*) printf 'lab: no node named "%s"; lab {name} has {names}\\n' "$_lab_node" >&2; exit 2 ;;
 esac
 case $PWD/ in
 {shared}/tmp/*|/run/*|/dev/shm/*)
-    printf 'lab: %s does not see %s (it has a folder of its own there); starting in /\n' "$_lab_node" "$PWD" >&2
+    printf 'lab: %s does not see %s (it has a folder of its own there); starting in /\\n' "$_lab_node" "$PWD" >&2
     cd / ;;
 esac
 _lab_own=/proc/{owner}/fd

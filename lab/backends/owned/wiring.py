@@ -37,8 +37,7 @@ def connect(
         with step("networks"):
             rtnetlink.transact(switch, [rtnetlink.bridge(network.bridge, network.mtu) for network in plan.networks])
             bridges = {network.bridge: socket.if_nametoindex(network.bridge) for network in plan.networks}
-        nodes: dict[str, Namespaces] = {}
-        made = _wire(links.Switches(plan, nodes, home.net, switch), coming, nodes)
+        nodes, made = _wire(plan, home, coming, switch)
         _configure(plan, home, nodes, made, on_step)
         on_step("links ready")
         with step("networks"):
@@ -56,17 +55,18 @@ def connect(
 
 
 def _wire(
-    switches: links.Switches, coming: Iterable[tuple[PlannedNode, Namespaces]], nodes: dict[str, Namespaces]
-) -> Links:
-    """Link the nodes to the switches as they come, and enter them in `nodes`, which the switches look them up in."""
+    plan: Plan, home: Namespaces, coming: Iterable[tuple[PlannedNode, Namespaces]], switch: socket.socket
+) -> tuple[dict[str, Namespaces], Links]:
+    """Link the nodes to the switches as they come, and return the nodes by name, too."""
+    nodes: dict[str, Namespaces] = {}
     with step("interfaces"):
-        making = links.Making(switches)
+        making = links.Making(links.Switches(plan, nodes, home.net, switch))
     for node, own in coming:
         nodes[node.name] = own
         with step("interfaces"):
             making.link(node)
     with step("interfaces"):
-        return making.finish()
+        return nodes, making.finish()
 
 
 def _configure(
