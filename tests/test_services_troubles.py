@@ -1,4 +1,6 @@
-"""Every kind of service in trouble: killed, hung, misconfigured, its port taken. As root and as an ordinary user.
+"""Every kind of service in trouble: killed, hung, misconfigured, its port taken.
+
+script/test runs all of it as root and as an ordinary user.
 
 Each time one message tells of it, with the end of the service's log, and nothing is left of the lab.
 """
@@ -7,9 +9,7 @@ from __future__ import annotations
 
 import importlib
 import json
-import os
 import signal
-import subprocess
 import sys
 from collections.abc import Callable, Iterator
 from typing import Any
@@ -25,7 +25,6 @@ from lab.services import start
 from lab.services.service import crashed
 from lab.services.table import KINDS
 from lab.wait import wait_until
-from tests import ordinary_user
 from tests.machine import holders, namespaces_of, ticks
 from tests.service_labs import BringUp, alone, bring_up, command
 
@@ -233,16 +232,3 @@ def test_a_port_that_another_program_has_fails_the_lab(bring_up: BringUp, kind: 
     assert said_once(raised.value) == (
         f"web: {kind}: tcp port {port} is taken already; services that run in web: other"
     )
-
-
-@pytest.mark.skipif(os.geteuid() != 0, reason="an ordinary user has run all of it")
-def test_all_of_this_holds_for_an_ordinary_user() -> None:
-    pytest_here = [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", "-n0", __file__]
-    done = subprocess.run(
-        [sys.executable, "-P", "-m", "tests.ordinary_user", *pytest_here],
-        cwd=ordinary_user.PROJECT,
-        capture_output=True,
-        text=True,
-        check=False,
-    )
-    assert done.returncode == 0, done.stdout
