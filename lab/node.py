@@ -203,8 +203,12 @@ class Node:
         targets = [f"{self.name}:{interface}" for interface in interfaces] or [self.name]
         return self.lab.capture(*targets, expression=expression)
 
-    def connect(self, address: str, port: int, timeout: float = 5.0) -> socket.socket:
+    def connect(self, address: str, port: int, timeout: float = 5.0, *, receive_buffer: int = 0) -> socket.socket:
         """Return a TCP connection from the node, with `timeout` seconds for each call on it; the caller closes it.
+
+        Args:
+            receive_buffer: bytes (SO_RCVBUF), if not as many as the kernel thinks right. With little room here, most
+                of what is on its way waits at the other end.
 
         Raises:
             OSError: it cannot be made.
@@ -213,6 +217,8 @@ class Node:
         connection = self.socket(family, socket.SOCK_STREAM)
         try:
             connection.settimeout(timeout)
+            if receive_buffer:
+                connection.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, receive_buffer)
             connection.connect((address, port))
         except BaseException:
             connection.close()

@@ -313,9 +313,10 @@ def test_a_slow_reader_stops_the_program_and_nothing_else(lab: Lab, deploy: Depl
     One who reads gets them all. One who never does is cut off when the program's time is over.
     """
     right = lab["right"]
-    with deploy("--time-limit", "3") as server, lab["left"].socket(socket.AF_INET, socket.SOCK_STREAM) as client:
-        client.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
-        client.connect((right.address(), PORT))
+    with (
+        deploy("--time-limit", "3") as server,
+        lab["left"].connect(right.address(), PORT, receive_buffer=4096) as client,
+    ):
         client.sendall(get("/big"))
         assert comes_true(lambda: len(scripts(right, server)) == 1)
         assert len(ask(lab, "/big").body) == 5_000_000

@@ -39,12 +39,7 @@ def each_server(lab: Lab, folder: Path, content: bytes) -> Iterator[tuple[Proces
 
 def connect(lab: Lab, receive_buffer: int = 0) -> socket.socket:
     """A connection; with a small receive buffer, most of what is on its way waits at the server."""
-    client = lab["left"].socket(socket.AF_INET, socket.SOCK_STREAM)
-    if receive_buffer:
-        client.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, receive_buffer)
-    client.settimeout(PATIENCE)
-    client.connect((lab["right"].address(), PORT))
-    return client
+    return lab["left"].connect(lab["right"].address(), PORT, PATIENCE, receive_buffer=receive_buffer)
 
 
 def await_stall(lab: Lab, client: socket.socket, *states: str) -> None:

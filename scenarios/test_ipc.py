@@ -188,9 +188,7 @@ def test_a_member_who_does_not_read_holds_up_nobody(lab: Lab) -> None:
     """
     right = lab["right"]
     with right.deploy("chat_shared_memory", port=PORT) as server, ExitStack() as stack:
-        sleeper = stack.enter_context(lab["left"].socket(socket.AF_INET, socket.SOCK_STREAM))
-        sleeper.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
-        sleeper.connect((right.address(), PORT))
+        sleeper = stack.enter_context(lab["left"].connect(right.address(), PORT, receive_buffer=4096))
         assert comes_true(lambda: len(proc.children(right, server.pid)) == 1)
         others = [stack.enter_context(lab["left"].connect(right.address(), PORT)) for _ in range(2)]
         assert comes_true(lambda: len(proc.children(right, server.pid)) == 3)

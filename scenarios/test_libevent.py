@@ -34,23 +34,25 @@ def test_what_a_bufferevent_still_holds_is_sent_after_the_end_of_file(lab: Lab) 
 
     Freeing the bufferevent then frees that too. It has to wait until the output is empty.
     """
-    piece = bytes(range(251)) * 60
     with lab["right"].deploy("event_echo", port=PORT), a_narrow_connection(lab) as connection:
-        sent = 0
-        while in_the_program(lab, sent) <= len(piece):
-            connection.sendall(piece)
-            sent += len(piece)
+        sent = fill(lab, connection)
         connection.shutdown(socket.SHUT_WR)
         wait_until(lambda: "ESTABLISHED" not in states(lab), timeout=10, what="the end to arrive")
-        assert tcp.read_to_end(connection) == piece * (sent // len(piece))
+        assert tcp.read_to_end(connection) == sent
 
 
 def a_narrow_connection(lab: Lab) -> socket.socket:
     """A connection whose client has room for little, and so soon keeps the server from sending."""
-    connection = lab["left"].socket(socket.AF_INET, socket.SOCK_STREAM)
-    connection.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
-    connection.connect((lab["right"].address(), PORT))
-    return connection
+    return lab["left"].connect(lab["right"].address(), PORT, receive_buffer=4096)
+
+
+def fill(lab: Lab, connection: socket.socket) -> bytes:
+    """Send until the server has more to send back than its kernel takes, and return all that was sent."""
+    piece, count = bytes(range(251)) * 60, 0
+    while in_the_program(lab, count * len(piece)) <= len(piece):
+        connection.sendall(piece)
+        count += 1
+    return piece * count
 
 
 def states(lab: Lab) -> set[str]:
@@ -88,13 +90,9 @@ def test_a_persistent_timer_comes_again_and_again(lab: Lab) -> None:
 def test_a_second_signal_to_end_changes_nothing(lab: Lab) -> None:
     """Between the first signal and the end of the last connection there may be another: impatient people send some."""
     with lab["right"].deploy("event_echo", port=PORT) as server, a_narrow_connection(lab) as connection:
-        piece = bytes(range(251)) * 60
-        sent = 0
-        while in_the_program(lab, sent) <= len(piece):
-            connection.sendall(piece)
-            sent += len(piece)
+        sent = fill(lab, connection)
         server.signal(signal.SIGTERM)
         wait_until(lambda: "LISTEN" not in states(lab), timeout=10, what="the server to listen no more")
         server.signal(signal.SIGINT)
-        assert tcp.read_to_end(connection) == piece * (sent // len(piece))
+        assert tcp.read_to_end(connection) == sent
         assert server.wait().exit_code == 0

@@ -128,10 +128,7 @@ def test_the_last_answer_arrives_whole_although_the_server_closes_behind_it(lab:
     SO_LINGER with zero seconds, as the book's server sets it on every socket, makes close throw all that away, and tell
     the client so with a reset. The client here has a small window, so that there is something not sent yet.
     """
-    connection = lab["left"].socket(socket.AF_INET, socket.SOCK_STREAM)
-    connection.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
-    with serving(lab, site), Dialogue(connection) as client:
-        connection.connect((lab["right"].address(), 80))
+    with serving(lab, site), a_slow_reader(lab) as client:
         client.send(get("/page.html") * 15 + get("/page.html", ("Connection", "close")))
         assert comes_true(lambda: open_sockets(lab) == 0)  # the server has closed; nothing was read yet
         for _ in range(16):
@@ -161,10 +158,7 @@ def test_an_answer_arrives_whole_although_the_client_talks_on_behind_its_last_re
 
 def a_slow_reader(lab: Lab) -> Dialogue:
     """A connection whose client has room for little, so that most of an answer waits in the server's kernel."""
-    connection = lab["left"].socket(socket.AF_INET, socket.SOCK_STREAM)
-    connection.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
-    connection.connect((lab["right"].address(), 80))
-    return Dialogue(connection)
+    return Dialogue(lab["left"].connect(lab["right"].address(), 80, receive_buffer=4096))
 
 
 @pytest.mark.mutant("head and content are written apart", faulty("web_server", "NAGLE"))

@@ -26,6 +26,17 @@ def test_a_deployed_server_listens_when_the_call_returns(lab: Lab) -> None:
     assert not any(one.state == "LISTEN" for one in right.sockets())
 
 
+def test_a_connection_may_have_little_room_for_what_arrives(lab: Lab) -> None:
+    """The kernel doubles what it is asked for, to have room for its own (socket(7))."""
+    right = lab["right"]
+    with (
+        right.deploy("echo_poll", port=PORT),
+        lab["left"].connect(right.address(), PORT, receive_buffer=5000) as client,
+    ):
+        assert client.getsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF) == 10_000
+        assert client.gettimeout() == 5.0
+
+
 def test_a_server_that_ends_instead_of_listening_says_why(lab: Lab) -> None:
     with (
         lab["right"].deploy("echo_poll", port=PORT),
