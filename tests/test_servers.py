@@ -9,6 +9,8 @@ from pathlib import Path
 import pytest
 
 from lab import servers
+from lab.errors import NotSupportedError
+from lab.probes import proc
 from lab.running import Lab
 from lab.wait import wait_until
 
@@ -23,7 +25,7 @@ NO_NETWORK = {
 }
 SERVERS = sorted(set(servers.names()) - CLIENTS - NO_NETWORK)
 THREADED = ("echo_oneshot", "echo_thread_pool", "lockers", "signal_thread", "web_server")
-ORDINARY = ("--reuid=54322", "--regid=54322", "--clear-groups")  # a user that has no other processes
+ORDINARY = 54322  # a user that has no other processes
 
 pytestmark = pytest.mark.topology("two-hosts.yaml", reuse=True)
 
@@ -102,14 +104,15 @@ def test_a_server_that_cannot_say_that_it_is_ready_ends_with_1(lab: Lab, name: s
 def test_without_enough_threads_a_program_ends_with_1(lab: Lab, name: str) -> None:
     """Those that it has started already are ended, too."""
     right = lab["right"]
-    trial = right.run("setpriv", *ORDINARY, "true")
-    if trial.exit_code != 0:
-        pytest.skip(f"there is no other user to become here: {trial.stderr.strip()}")
+    try:
+        ordinary = proc.as_user(right, ORDINARY)
+    except NotSupportedError as error:
+        pytest.skip(str(error))
     where = () if name in NO_NETWORK else ("--port", str(PORT))
     program = (lab.program(name), *where, "--workers", "8")
     # LeakSanitizer would need a thread of its own.
     environment = {"ASAN_OPTIONS": "detect_leaks=0"}
-    done = right.run("setpriv", *ORDINARY, "prlimit", "--nproc=6", *program, environment=environment, timeout=10)
+    done = right.run(*ordinary, "prlimit", "--nproc=6", *program, environment=environment, timeout=10)
     assert done.exit_code == 1
     assert re.fullmatch(rf"{name}: .*Resource temporarily unavailable\n", done.stderr)
 

@@ -9,6 +9,7 @@ import signal
 from dataclasses import dataclass
 from typing import Any, Protocol
 
+from lab.errors import NotSupportedError
 from lab.process import Completed, Process
 from lab.wait import wait_until
 
@@ -85,6 +86,20 @@ def blocks(host: Host, pid: int, signal: int) -> bool:
         CommandError: it has ended.
     """
     return bool(int(status(host, pid)["SigBlk"], 16) >> (signal - 1) & 1)
+
+
+def as_user(host: Host, user: int) -> tuple[str, ...]:
+    """Return the words that, in front of a program's own, let another user run it, who is in one group of that number.
+
+    Raises:
+        NotSupportedError: there is no other user here, as in a lab of an ordinary user's.
+    """
+    words = ("setpriv", f"--reuid={user}", f"--regid={user}", "--clear-groups")
+    trial = host.run(*words, "true")
+    if trial.exit_code != 0:
+        msg = f"there is no other user to become here: {trial.stderr.strip()}"
+        raise NotSupportedError(msg)
+    return words
 
 
 def pause(host: Host, process: Process) -> None:
