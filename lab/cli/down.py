@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 from collections.abc import Callable, Iterator
+from functools import partial
 
 from lab.backends.owned import registry
 from lab.backends.owned.client import attach
@@ -19,25 +20,24 @@ def run(options: argparse.Namespace) -> int:
         LabError: the trouble that there was, once all others are down.
     """
     names = registry.names() if options.all else options.labs or [chosen_lab(None)]
-    if not options.all:
+    steps: list[Callable[[], None]] = [partial(_take_down, name) for name in names]
+    if options.all:
+        steps += [backend().collect for backend in BACKENDS.values()]
+    else:
         for name in names:
             attach(name)  # all are looked for before any goes down
-    collecting = [backend().collect for backend in BACKENDS.values()] if options.all else []
-    _raise(list(_troubles([*(_taking_down(name) for name in names), *collecting])))
+    _raise(list(_troubles(steps)))
     return 0
 
 
-def _taking_down(name: str) -> Callable[[], None]:
-    def take_down() -> None:
-        try:
-            attach(name).down()
-        except UsageError:
-            if name in registry.names():
-                raise
-            # It went down by itself meanwhile.
-        print(f"{name} is down", flush=True)
-
-    return take_down
+def _take_down(name: str) -> None:
+    try:
+        attach(name).down()
+    except UsageError:
+        if name in registry.names():
+            raise
+        # It went down by itself meanwhile.
+    print(f"{name} is down", flush=True)
 
 
 def _troubles(steps: list[Callable[[], None]]) -> Iterator[LabError]:
